@@ -1,0 +1,9 @@
+//! The sockets of the cluster. The master owns each of them for life.
+//!
+//! An address is bound before anything is started, so that a port in use fails fast; it listens only
+//! when every worker is ready, so that nobody can connect before. Workers get copies, so the death of
+//! one or all of them refuses nobody: connections wait in the backlog.
+
+mod address;
+
+pub use address::{Address, AddressError};

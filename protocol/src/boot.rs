@@ -1,0 +1,127 @@
+//! How a child learns what it is.
+//!
+//! A child is the same executable run again. Three variables tell it that it is one; everything else
+//! comes over the link as [`Boot`], so nothing of it shows in `ps` or leaks into a grandchild.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::as_millis;
+use crate::id::{ChildId, Generation};
+use crate::message::Member;
+
+/// The child's role: `agent` or `worker`.
+pub const ENV_ROLE: &str = "HATCHERY_CHILD_ROLE";
+/// The master's [`PROTOCOL_VERSION`](crate::PROTOCOL_VERSION).
+pub const ENV_PROTOCOL: &str = "HATCHERY_CHILD_PROTOCOL";
+/// The master's process id, to be compared with `getppid()`.
+pub const ENV_MASTER: &str = "HATCHERY_CHILD_MASTER";
+/// Every variable that makes a process a child. None of them outlives the first lines of `main`.
+pub const ENV_ALL: [&str; 3] = [ENV_ROLE, ENV_PROTOCOL, ENV_MASTER];
+
+/// What a child has to know; the first message on its link.
+///
+/// Descriptors come with it in this order: standard output, standard error, then one for each of
+/// [`listeners`](Self::listeners).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Boot {
+    /// The application's name.
+    pub name: String,
+    /// The seat and the incarnation.
+    pub child: ChildId,
+    /// The generation this process belongs to.
+    pub generation: Generation,
+    /// Whether the cluster was ready before this child was started, so that it replaces another.
+    pub replaces: bool,
+    /// The settings that bind a child.
+    pub settings: ChildSettings,
+    /// The sockets a worker accepts from; empty for an agent.
+    pub listeners: Vec<ListenerBoot>,
+    /// The agent's process, when it is ready.
+    pub agent: Option<u32>,
+    /// The workers that are ready.
+    pub workers: Vec<Member>,
+}
+
+/// The settings that bind a child.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChildSettings {
+    /// How many workers the cluster has.
+    pub workers: u32,
+    /// Threads of a worker's runtime.
+    pub threads: u32,
+    /// How long a hook before readiness, and `egg_ready`, may take.
+    #[serde(with = "as_millis", rename = "start_timeout_ms")]
+    pub start_timeout: Duration,
+    /// How long a drain may take when nobody says otherwise (a signal from outside).
+    #[serde(with = "as_millis", rename = "drain_timeout_ms")]
+    pub drain_timeout: Duration,
+    /// How long a draining worker keeps answering on open connections, asking clients to leave.
+    #[serde(with = "as_millis", rename = "lame_duck_ms")]
+    pub lame_duck: Duration,
+    /// How long a child may go on without its master before it ends itself.
+    #[serde(with = "as_millis", rename = "orphan_grace_ms")]
+    pub orphan_grace: Duration,
+    /// How long the master may be silent before it counts as lost.
+    #[serde(with = "as_millis", rename = "master_timeout_ms")]
+    pub master_timeout: Duration,
+    /// How long a client may take to send a request's header.
+    #[serde(with = "as_millis", rename = "header_timeout_ms")]
+    pub header_timeout: Duration,
+    /// What a child does when its master dies.
+    pub on_master_death: OnMasterDeath,
+    /// How log lines look.
+    pub log_format: LogFormat,
+}
+
+/// What a child does when its master dies.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnMasterDeath {
+    /// Drain within the grace, then leave (`PR_SET_PDEATHSIG = SIGTERM`).
+    #[default]
+    Drain,
+    /// Be killed by the kernel at once (`PR_SET_PDEATHSIG = SIGKILL`).
+    Kill,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// One socket, as a worker gets it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenerBoot {
+    /// As in [`crate::control::ListenerStatus::address`].
+    pub address: String,
+    /// Which kind of socket it is.
+    pub family: Family,
+    /// How connections come from it.
+    pub source: Source,
+}
+
+/// Which kind of socket a listener is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Family {
+    /// TCP over IPv4 or IPv6.
+    Tcp,
+    /// A unix stream socket.
+    Unix,
+}
+
+/// How a worker gets its connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// The worker accepts from the listening socket it was given.
+    Accept,
+}

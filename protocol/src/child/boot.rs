@@ -1,0 +1,288 @@
+//! From the first line of `main` to knowing what to be.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
+use thiserror::Error;
+
+use super::link::{LinkReader, LinkWriter};
+use super::shared::Shared;
+use super::{signals, watch};
+use crate::PROTOCOL_VERSION;
+use crate::boot::{Boot, ENV_ALL, ENV_MASTER, ENV_PROTOCOL, ENV_ROLE, OnMasterDeath};
+use crate::exit::Exit;
+use crate::id::Role;
+use crate::message::{FromChild, MessageError, ToChild, read_message};
+use crate::sys;
+
+/// How long a child waits to be told what it is. Its master writes that before the child even runs.
+const BOOT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why a process that was started as a child cannot be one.
+#[derive(Debug, Error)]
+pub enum BootError {
+    /// The environment says "child" but not which.
+    #[error(
+        "{name}={value} is not understood: {expected}; these variables are set by the master only, unset them to run the program yourself"
+    )]
+    Environment {
+        /// The variable.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// What it may be.
+        expected: &'static str,
+    },
+    /// The executable changed under the master.
+    #[error(
+        "this executable speaks protocol {PROTOCOL_VERSION}, its master speaks {0}; restart the master from the same build"
+    )]
+    Version(String),
+    /// The master died before the child could watch it.
+    #[error("the master (pid {0}) is gone")]
+    MasterGone(u32),
+    /// Standard input is not the link.
+    #[error("standard input is not the link to the master: {0}")]
+    Link(#[source] io::Error),
+    /// The first message is not a [`Boot`].
+    #[error("the master sent no boot message: {0}")]
+    NoBoot(String),
+    /// The watch thread or a signal handler could not be set up.
+    #[error("the process could not be prepared: {0}")]
+    Prepare(#[source] io::Error),
+}
+
+impl BootError {
+    /// The code such a process ends with.
+    pub const fn exit(&self) -> Exit {
+        match self {
+            Self::Environment { .. } => Exit::Usage,
+            Self::MasterGone(_) => Exit::LostMaster,
+            Self::Version(_) | Self::Link(_) | Self::NoBoot(_) | Self::Prepare(_) => Exit::Internal,
+        }
+    }
+}
+
+/// What the environment tells: this process is a child, of whom, and in which role.
+#[derive(Debug)]
+pub struct Origin {
+    role: Role,
+    master: u32,
+}
+
+impl Origin {
+    /// Looks whether this process was started by a master, and removes the traces of it from the
+    /// environment so that grandchildren are not mistaken for children.
+    ///
+    /// To be called at the start of `main`, before there is a second thread. `Ok(None)`: not a child.
+    ///
+    /// # Errors
+    ///
+    /// Variables of a child with values that no master sets.
+    pub fn detect() -> Result<Option<Self>, BootError> {
+        let read = |name: &str| std::env::var_os(name).map(|v| v.to_string_lossy().into_owned());
+        let (role, protocol, master) = (read(ENV_ROLE), read(ENV_PROTOCOL), read(ENV_MASTER));
+        let Some(role) = role else {
+            return Ok(None);
+        };
+        for name in ENV_ALL {
+            sys::remove_variable(name);
+        }
+        let role = match role.as_str() {
+            "agent" => Role::Agent,
+            "worker" => Role::Worker,
+            _ => {
+                return Err(BootError::Environment {
+                    name: ENV_ROLE,
+                    value: role,
+                    expected: "it is `agent` or `worker`",
+                });
+            }
+        };
+        let protocol = protocol.unwrap_or_default();
+        if protocol != PROTOCOL_VERSION.to_string() {
+            return Err(BootError::Version(protocol));
+        }
+        let master = master.unwrap_or_default();
+        let master = master.parse().map_err(|_| BootError::Environment {
+            name: ENV_MASTER,
+            value: master,
+            expected: "it is the master's process id",
+        })?;
+        Ok(Some(Self { role, master }))
+    }
+
+    /// The role the environment names.
+    pub const fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Becomes that child: arms the parent-death signal, takes the link off standard input, reads what
+    /// the child is, and starts the watch thread.
+    ///
+    /// # Errors
+    ///
+    /// The master is gone, or standard input is not a link of this version.
+    pub fn boot(self) -> Result<Child, BootError> {
+        // Armed by the child itself, not before exec: the exec of a file-capability binary clears it
+        // (PR_SET_PDEATHSIG(2const)). Then the parent is compared, for it may have died in between.
+        // Never with 1: in a container the master is process 1.
+        arm_parent_death(Signal::TERM)?;
+        if getppid() != parent(self.master) {
+            return Err(BootError::MasterGone(self.master));
+        }
+        let signals = signals::install().map_err(BootError::Prepare)?;
+        let link = take_link().map_err(BootError::Link)?;
+        let mut reader = LinkReader::new(link.try_clone().map_err(BootError::Link)?);
+        let (boot, mut fds) = receive_boot(&mut reader, self.master)?;
+        if boot.settings.on_master_death == OnMasterDeath::Kill {
+            arm_parent_death(Signal::KILL)?;
+        }
+        if boot.child.seat.role() != self.role {
+            return Err(BootError::NoBoot(format!(
+                "it is for {}, this is a {}",
+                boot.child.seat, self.role
+            )));
+        }
+        let (Some(stdout), Some(stderr)) = (fds.pop_front(), fds.pop_front()) else {
+            return Err(BootError::NoBoot("it came without its descriptors".into()));
+        };
+        if fds.len() != boot.listeners.len() {
+            return Err(BootError::NoBoot(format!(
+                "it names {} listeners and came with {} sockets",
+                boot.listeners.len(),
+                fds.len()
+            )));
+        }
+        let writer = LinkWriter::new(link).map_err(BootError::Prepare)?;
+        let shared = Arc::new(Shared::new(&boot, writer));
+        shared.link.send(&FromChild::Hello {
+            version: PROTOCOL_VERSION,
+        });
+        watch::start(reader, signals, Arc::clone(&shared), self.master)
+            .map_err(BootError::Prepare)?;
+        Ok(Child {
+            boot,
+            master: self.master,
+            listeners: fds.into(),
+            output: Some((stdout, stderr)),
+            shared,
+        })
+    }
+}
+
+/// A process that knows what it is and watches its master.
+#[derive(Debug)]
+pub struct Child {
+    boot: Boot,
+    master: u32,
+    listeners: Vec<OwnedFd>,
+    output: Option<(OwnedFd, OwnedFd)>,
+    pub(super) shared: Arc<Shared>,
+}
+
+impl Child {
+    /// What the master told.
+    pub const fn boot(&self) -> &Boot {
+        &self.boot
+    }
+
+    /// The master's process id.
+    pub const fn master(&self) -> u32 {
+        self.master
+    }
+
+    /// The sockets of [`Boot::listeners`], in that order; empty after the first call.
+    pub fn take_listeners(&mut self) -> Vec<OwnedFd> {
+        std::mem::take(&mut self.listeners)
+    }
+
+    /// The order to leave, when it comes.
+    pub fn shutdown(&self) -> super::Shutdown {
+        self.shared.shutdown.clone()
+    }
+
+    /// Who else is ready.
+    pub fn members(&self) -> super::Members {
+        self.shared.members.clone()
+    }
+
+    /// The counters that beats carry to the master.
+    pub fn gauges(&self) -> Arc<super::gauge::GaugeCells> {
+        Arc::clone(&self.shared.gauges)
+    }
+
+    /// Until it is ready, a child writes its output into pipes that the master reads, so that the last
+    /// lines of a failed start can be quoted. From here on it writes where the master itself writes:
+    /// nothing of the master's is in the way, and nothing breaks when the master dies.
+    pub(super) fn restore_output(&mut self) -> io::Result<()> {
+        if let Some((stdout, stderr)) = self.output.take() {
+            use io::Write as _;
+            io::stdout().flush()?;
+            rustix::stdio::dup2_stdout(stdout)?;
+            rustix::stdio::dup2_stderr(stderr)?;
+        }
+        Ok(())
+    }
+}
+
+fn arm_parent_death(signal: Signal) -> Result<(), BootError> {
+    set_parent_process_death_signal(Some(signal)).map_err(|e| BootError::Prepare(e.into()))
+}
+
+/// `None` stands for process 0: a parent in another pid namespace.
+fn parent(master: u32) -> Option<Pid> {
+    i32::try_from(master).ok().and_then(Pid::from_raw)
+}
+
+/// Moves the link from descriptor 0 to a close-on-exec one and puts `/dev/null` in its place.
+fn take_link() -> io::Result<OwnedFd> {
+    let stdin = rustix::stdio::stdin();
+    rustix::net::sockopt::socket_type(stdin)?;
+    let link = rustix::io::fcntl_dupfd_cloexec(stdin, 3)?;
+    let null = std::fs::File::open("/dev/null")?;
+    rustix::stdio::dup2_stdin(null)?;
+    Ok(link)
+}
+
+fn receive_boot(
+    reader: &mut LinkReader,
+    master: u32,
+) -> Result<(Boot, VecDeque<OwnedFd>), BootError> {
+    let gone = |error: MessageError| BootError::NoBoot(error.to_string());
+    loop {
+        if let Some(frame) = reader.next_frame().map_err(|e| gone(e.into()))? {
+            let ToChild::Boot(boot) = read_message(&frame).map_err(gone)? else {
+                return Err(BootError::NoBoot("another message came first".into()));
+            };
+            let fds = reader.take_fds(frame.fds).map_err(BootError::Link)?;
+            return Ok((*boot, fds));
+        }
+        let mut wait = [PollFd::from_borrowed_fd(reader.as_fd(), PollFlags::IN)];
+        let timeout = Timespec::try_from(BOOT_TIMEOUT).ok();
+        match poll(&mut wait, timeout.as_ref()) {
+            Ok(0) => {
+                return Err(BootError::NoBoot(format!(
+                    "nothing came within {} s",
+                    BOOT_TIMEOUT.as_secs()
+                )));
+            }
+            Ok(_) => match reader.fill() {
+                Ok(0) => return Err(BootError::MasterGone(master)),
+                Ok(_) => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                Err(e) if e.kind() == io::ErrorKind::ConnectionReset => {
+                    return Err(BootError::MasterGone(master));
+                }
+                Err(e) => return Err(BootError::Link(e)),
+            },
+            Err(rustix::io::Errno::INTR) => {}
+            Err(e) => return Err(BootError::Link(e.into())),
+        }
+    }
+}

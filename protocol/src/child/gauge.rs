@@ -1,0 +1,85 @@
+//! The counters a child keeps about itself; beats carry them to the master.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use crate::clock::{millis, monotonic};
+use crate::message::Gauges;
+
+/// Counters that any thread may touch and the watch thread reads.
+///
+/// They are statistics: no other memory is ordered by them, so every access is relaxed.
+#[derive(Debug)]
+pub struct GaugeCells {
+    runtime_seen_ms: AtomicU64,
+    lag_ms: AtomicU64,
+    connections: AtomicU64,
+    in_flight: AtomicU64,
+    requests: AtomicU64,
+    accepted: Vec<AtomicU64>,
+}
+
+impl GaugeCells {
+    pub(super) fn new(listeners: usize) -> Self {
+        Self {
+            runtime_seen_ms: AtomicU64::new(millis(monotonic())),
+            lag_ms: AtomicU64::new(0),
+            connections: AtomicU64::new(0),
+            in_flight: AtomicU64::new(0),
+            requests: AtomicU64::new(0),
+            accepted: (0..listeners).map(|_| AtomicU64::new(0)).collect(),
+        }
+    }
+
+    /// A task ran on the runtime, `lag` later than it wanted to.
+    pub(super) fn runtime_ran(&self, lag: Duration) {
+        self.runtime_seen_ms.store(millis(monotonic()), Relaxed);
+        self.lag_ms.store(millis(lag), Relaxed);
+    }
+
+    /// A connection came from the listener with this index.
+    pub fn connection_opened(&self, listener: usize) {
+        self.connections.fetch_add(1, Relaxed);
+        if let Some(accepted) = self.accepted.get(listener) {
+            accepted.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// A connection is closed for good, upgraded or not.
+    pub fn connection_closed(&self) {
+        self.connections.fetch_sub(1, Relaxed);
+    }
+
+    /// Open connections.
+    pub fn connections(&self) -> u64 {
+        self.connections.load(Relaxed)
+    }
+
+    /// A request begins.
+    pub fn request_begun(&self) {
+        self.requests.fetch_add(1, Relaxed);
+        self.in_flight.fetch_add(1, Relaxed);
+    }
+
+    /// A response is sent whole, or given up.
+    pub fn request_ended(&self) {
+        self.in_flight.fetch_sub(1, Relaxed);
+    }
+
+    /// Requests whose response is not sent whole.
+    pub fn in_flight(&self) -> u64 {
+        self.in_flight.load(Relaxed)
+    }
+
+    pub(super) fn read(&self) -> Gauges {
+        let seen = Duration::from_millis(self.runtime_seen_ms.load(Relaxed));
+        Gauges {
+            runtime_age: monotonic().saturating_sub(seen),
+            lag: Duration::from_millis(self.lag_ms.load(Relaxed)),
+            connections: self.connections(),
+            in_flight: self.in_flight(),
+            requests: self.requests.load(Relaxed),
+            accepted: self.accepted.iter().map(|n| n.load(Relaxed)).collect(),
+        }
+    }
+}

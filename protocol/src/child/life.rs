@@ -1,0 +1,137 @@
+//! The one course of life that agent and worker share.
+//!
+//! ```text
+//!  start ── ready ── (egg-ready) open + egg_ready ── (order to leave) drain ── before_close ── exit
+//!    │                                 │                                         │
+//!    └ failure: the process leaves with code 1 and says which hook failed ───────┘
+//! ```
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::gauge::GaugeCells;
+use super::hook::{self, HookError};
+use super::shared::Shared;
+use super::shutdown::{DrainCause, Draining};
+use super::watch::{OVERRUN, leave};
+use super::{BoxError, Child};
+use crate::clock::monotonic;
+use crate::exit::Exit;
+use crate::message::FromChild;
+
+/// How often a task proves that the runtime runs.
+const RUNTIME_BEAT: Duration = Duration::from_secs(1);
+
+/// What a role does in each part of its life.
+///
+/// Hooks are the author's; `open` and `drain` are the role's own and do not fail.
+pub trait Life: Send {
+    /// The trait that the author implements, for messages: `Agent` or `Worker`.
+    const TRAIT: &'static str;
+
+    /// The author's `start`.
+    fn start(&mut self) -> impl Future<Output = Result<(), BoxError>> + Send;
+
+    /// Everyone is ready: begin to work.
+    fn open(&mut self);
+
+    /// The author's `egg_ready`.
+    fn egg_ready(&mut self) -> impl Future<Output = Result<(), BoxError>> + Send;
+
+    /// Take no new work and finish what is there. Returns when nothing is left, or at the deadline.
+    fn drain(&mut self, order: Draining) -> impl Future<Output = ()> + Send;
+
+    /// The author's `before_close`.
+    fn before_close(&mut self) -> impl Future<Output = Result<(), BoxError>> + Send;
+}
+
+/// Lives that life to its end. The returned code is what `main` should end with.
+pub async fn run(mut child: Child, mut life: impl Life) -> Exit {
+    let beat = tokio::spawn(prove_runtime(child.gauges()));
+    let exit = live(&mut child, &mut life).await;
+    beat.abort();
+    // Whatever happened, a child without a master takes its own children along.
+    match child.shared.shutdown.order().map(leave) {
+        Some(Exit::LostMaster) => Exit::LostMaster,
+        _ => exit,
+    }
+}
+
+async fn live<L: Life>(child: &mut Child, life: &mut L) -> Exit {
+    let shared = Arc::clone(&child.shared);
+    let shutdown = shared.shutdown.clone();
+    let limit = shared.settings.start_timeout;
+    let name = |hook: &str| format!("{}::{hook}", L::TRAIT);
+
+    let started = tokio::select! {
+        started = hook::run(name("start"), limit, life.start()) => started,
+        _ = shutdown.ordered() => {
+            // Nothing was opened, so there is nothing to close.
+            tracing::info!("asked to leave before {} finished", name("start"));
+            return Exit::Orderly;
+        }
+    };
+    if let Err(error) = started {
+        return fail(&shared, &error);
+    }
+    if let Err(error) = child.restore_output() {
+        tracing::warn!("standard output stays with the master: {error}");
+    }
+    shared.link.send(&FromChild::Ready);
+
+    let mut exit = Exit::Orderly;
+    let order = tokio::select! {
+        order = shutdown.ordered() => order,
+        () = shared.egg_ready.cancelled() => {
+            life.open();
+            tokio::select! {
+                done = hook::run(name("egg_ready"), limit, life.egg_ready()) => {
+                    if let Err(error) = done {
+                        // Clients may be connected already: they are served to the end.
+                        exit = fail(&shared, &error);
+                        let deadline = monotonic() + shared.settings.drain_timeout;
+                        shutdown.give(DrainCause::HookFailed, deadline);
+                    }
+                    shutdown.ordered().await
+                }
+                order = shutdown.ordered() => order,
+            }
+        }
+    };
+
+    life.drain(order).await;
+    // The order may have become stricter meanwhile. The hook gets a moment in any case: the process is
+    // ended from outside, by the watch thread or by the master, `OVERRUN` after the deadline.
+    let order = shutdown.order().unwrap_or(order);
+    let left = order.deadline.saturating_sub(monotonic());
+    let closing = hook::run(
+        name("before_close"),
+        left.max(OVERRUN / 2),
+        life.before_close(),
+    );
+    if let Err(error) = closing.await {
+        // The process leaves all the same; a goodbye that failed changes nothing but the log.
+        tracing::error!("{error}");
+    }
+    exit
+}
+
+fn fail(shared: &Shared, error: &HookError) -> Exit {
+    tracing::error!("{error}");
+    shared.link.send(&FromChild::Failed {
+        hook: error.hook().to_owned(),
+        message: error.to_string(),
+    });
+    Exit::HookFailed
+}
+
+/// Runs on the runtime, so that a blocked runtime shows by its absence.
+async fn prove_runtime(gauges: Arc<GaugeCells>) {
+    loop {
+        let before = monotonic();
+        tokio::time::sleep(RUNTIME_BEAT).await;
+        let late = monotonic().saturating_sub(before + RUNTIME_BEAT);
+        gauges.runtime_ran(late);
+    }
+}

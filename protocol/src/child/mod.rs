@@ -1,0 +1,35 @@
+//! The child's side: how an agent or a worker lives with its master.
+//!
+//! ```text
+//!  main ── Origin::detect ── Origin::boot ── Child ── life::run(role)
+//!                               │                        │
+//!                      arms parent death          runs the hooks on the
+//!                      starts the watch thread    author's runtime
+//! ```
+//!
+//! One small OS thread, the *watch*, owns the reading end of the link. It answers the master's beats,
+//! notices the master's death in three independent ways and ends the process when its grace is over,
+//! whatever the runtime is doing: a worker that spins on the CPU still dies with its master.
+//!
+//! Not here: what a role does with its life. That is a [`life::Life`] of the agent or worker crate.
+
+mod boot;
+pub mod gauge;
+mod group;
+mod hook;
+pub mod life;
+mod link;
+mod liveness;
+pub mod members;
+mod shared;
+mod shutdown;
+mod signals;
+mod watch;
+
+pub use boot::{BootError, Child, Origin};
+pub use hook::HookError;
+pub use members::Members;
+pub use shutdown::{DrainCause, Draining, Shutdown};
+
+/// Any error an author's hook may return.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;

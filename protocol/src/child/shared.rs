@@ -1,0 +1,38 @@
+//! What the watch thread and the runtime of one child both see.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::gauge::GaugeCells;
+use super::link::LinkWriter;
+use super::members::{Members, Snapshot};
+use super::shutdown::Shutdown;
+use crate::boot::{Boot, ChildSettings};
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) settings: ChildSettings,
+    pub(super) link: LinkWriter,
+    pub(super) gauges: Arc<GaugeCells>,
+    pub(super) members: Members,
+    pub(super) shutdown: Shutdown,
+    /// Cancelled, so to speak, when egg-ready comes: a latch that any number of tasks can await.
+    pub(super) egg_ready: CancellationToken,
+}
+
+impl Shared {
+    pub(super) fn new(boot: &Boot, link: LinkWriter) -> Self {
+        Self {
+            settings: boot.settings.clone(),
+            link,
+            gauges: Arc::new(GaugeCells::new(boot.listeners.len())),
+            members: Members::new(Snapshot {
+                agent: boot.agent,
+                workers: boot.workers.clone(),
+            }),
+            shutdown: Shutdown::new(),
+            egg_ready: CancellationToken::new(),
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! What travels on the control socket between an operator's command and the master.
+//!
+//! One request, then replies until the master closes: [`Frame`](crate::wire::Frame)s of kind
+//! [`Kind::Control`](crate::wire::Kind::Control) whose bodies are JSON.
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::EventRecord;
+use crate::id::{Generation, Slot};
+
+/// What an operator asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "kebab-case")]
+pub enum Request {
+    /// Answered with one [`Reply::Status`].
+    Status,
+    /// Answered with one [`Reply::Event`] for each event from now on, without end.
+    Events,
+    /// Stop in order. Answered as [`Request::Events`], until the master is gone.
+    Stop,
+}
+
+/// What the master answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "kebab-case")]
+pub enum Reply {
+    /// The cluster as it is now.
+    Status(Box<Status>),
+    /// Something happened.
+    Event(EventRecord),
+    /// The request was refused.
+    Error {
+        /// What was wrong with it, in one sentence.
+        message: String,
+    },
+}
+
+/// The cluster as it is now: the document behind `status --json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The application's name.
+    pub name: String,
+    /// What the cluster as a whole is doing.
+    pub state: ClusterState,
+    /// The generation that new processes belong to.
+    pub generation: Generation,
+    /// Milliseconds since the master started.
+    pub uptime_ms: u64,
+    /// hatchery's version.
+    pub version: String,
+    /// The master.
+    pub master: MasterStatus,
+    /// The agent.
+    pub agent: AgentStatus,
+    /// The workers, in order of slot.
+    pub workers: Vec<WorkerStatus>,
+    /// The addresses, in the order they were given.
+    pub listeners: Vec<ListenerStatus>,
+}
+
+/// What the cluster as a whole is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClusterState {
+    /// Before egg-ready.
+    Starting,
+    /// Serving, every seat taken or being taken again.
+    Ready,
+    /// Serving, but at least one seat is in a crash loop.
+    Degraded,
+    /// Serving, while processes are replaced by a newer generation.
+    Reloading,
+    /// On the way out.
+    Stopping,
+}
+
+/// What a seat holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChildState {
+    /// Nobody, until the backoff ends.
+    Waiting,
+    /// A process is being created.
+    Spawning,
+    /// A process in its `start` hook.
+    Booting,
+    /// A process at work.
+    Ready,
+    /// A process finishing its work.
+    Draining,
+    /// A process that was killed and is not gone yet.
+    Killed,
+}
+
+impl ChildState {
+    /// The state in lower case, as in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Spawning => "spawning",
+            Self::Booting => "booting",
+            Self::Ready => "ready",
+            Self::Draining => "draining",
+            Self::Killed => "killed",
+        }
+    }
+}
+
+impl ClusterState {
+    /// The state in lower case, as in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Degraded => "degraded",
+            Self::Reloading => "reloading",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
+/// The master in a [`Status`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MasterStatus {
+    /// Its process id.
+    pub pid: u32,
+}
+
+/// The agent in a [`Status`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentStatus {
+    /// Its process id, while there is a process.
+    pub pid: Option<u32>,
+    /// What its seat holds.
+    pub state: ChildState,
+    /// How many times it was started again.
+    pub restarts: u64,
+}
+
+/// One worker in a [`Status`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerStatus {
+    /// Its slot.
+    pub slot: Slot,
+    /// Its process id, while there is a process.
+    pub pid: Option<u32>,
+    /// What its slot holds.
+    pub state: ChildState,
+    /// The generation of the process.
+    pub generation: Generation,
+    /// How many times the slot was filled again.
+    pub restarts: u64,
+    /// Open connections, as of the last beat.
+    pub connections: u64,
+    /// Requests not answered whole, as of the last beat.
+    pub in_flight: u64,
+    /// Requests begun by this process, as of the last beat.
+    pub requests: u64,
+    /// Resident memory, in bytes.
+    pub rss_bytes: u64,
+    /// By how much the runtime was late, in milliseconds, as of the last beat.
+    pub lag_ms: u64,
+    /// Why the slot's previous process ended.
+    pub last_exit: Option<String>,
+}
+
+/// One address in a [`Status`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenerStatus {
+    /// As a client would write it: `127.0.0.1:7001`, `unix:/run/app.sock`.
+    pub address: String,
+    /// How its connections are shared.
+    pub strategy: String,
+    /// Connections accepted since the master started, as of the last beats.
+    pub accepted: u64,
+}

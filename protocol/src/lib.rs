@@ -1,0 +1,40 @@
+//! What the processes of a hatchery cluster say to each other, and how.
+//!
+//! The crate has no runtime of its own: framing is sans-io, descriptors travel through two blocking-free
+//! calls, and messages are plain data. It is the only crate that master, agent and worker share, so it
+//! knows nothing about HTTP, about supervision or about an application.
+//!
+//! | module | idea |
+//! |---|---|
+//! | [`id`] | who is who: role, slot, incarnation, generation |
+//! | [`wire`] | frames: a length, a kind, a count of descriptors, a body |
+//! | [`message`] | what travels on a link between the master and one child |
+//! | [`boot`] | how a child learns what it is |
+//! | [`control`] | what travels on the control socket between an operator and the master |
+//! | [`event`] | the lifecycle as data: every step has a name |
+//! | [`fd`] | bytes and descriptors over a unix socket |
+//! | [`exit`] | exit codes, documented once |
+//! | `child` | the child's side of the link (feature `child`) |
+
+pub mod boot;
+#[cfg(feature = "child")]
+pub mod child;
+pub mod clock;
+pub mod control;
+pub mod event;
+pub mod exit;
+pub mod fd;
+pub mod id;
+pub mod message;
+mod sys;
+pub mod wire;
+
+pub use sys::reset_signals;
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("hatchery needs Linux: it relies on parent-death signals, pidfds and /proc");
+
+/// The version of everything in this crate that two builds may have to agree on.
+///
+/// A child that was built with another version refuses to start and says so.
+pub const PROTOCOL_VERSION: u32 = 1;

@@ -1,0 +1,211 @@
+//! What travels on the link between the master and one child.
+//!
+//! The direction is in the type, so a child cannot say what only the master may say, and who speaks is
+//! known from the link, never from a field: a worker cannot pretend to be another one, nor announce
+//! somebody's death.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::boot::Boot;
+use crate::clock::as_millis;
+use crate::id::Slot;
+use crate::wire::{Frame, FrameError, Kind, encode};
+
+/// From the master to a child.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum ToChild {
+    /// What the child is and has to know; the first message, with the descriptors it lists.
+    Boot(Box<Boot>),
+    /// "I am alive." Once a second; a child answers each with [`FromChild::Beat`].
+    Beat,
+    /// Every process of the cluster is ready. Exactly once in a child's life.
+    EggReady,
+    /// The agent is ready to be talked to.
+    AgentUp {
+        /// Its process id.
+        pid: u32,
+    },
+    /// There is no agent at the moment.
+    AgentDown,
+    /// The ready workers, all of them, in order of slot.
+    WorkersChanged {
+        /// Who is ready now.
+        workers: Vec<Member>,
+    },
+    /// Stop: take no new work, finish what is there, close, leave.
+    Drain {
+        /// How long this may take altogether. At the end of it the child gives up what is left.
+        #[serde(with = "as_millis", rename = "budget_ms")]
+        budget: Duration,
+    },
+}
+
+/// From a child to the master.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum FromChild {
+    /// The first message: the version this child was built with.
+    Hello {
+        /// [`crate::PROTOCOL_VERSION`] of the child.
+        version: u32,
+    },
+    /// `start` returned, the child can work.
+    Ready,
+    /// A hook failed; the child is about to leave.
+    Failed {
+        /// Which one, as `Worker::start`.
+        hook: String,
+        /// What it said.
+        message: String,
+    },
+    /// The answer to [`ToChild::Beat`]. Sent by the watch thread, so it proves that the *process* lives;
+    /// [`Gauges::runtime_age`] tells whether its *runtime* does.
+    Beat(Gauges),
+}
+
+/// A ready worker, as its peers see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Its slot.
+    pub slot: Slot,
+    /// Its process id.
+    pub pid: u32,
+}
+
+/// What a child knows about itself, carried by its beats. All counters start at 0 with the process.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gauges {
+    /// Time since a task last ran on the runtime. Grows without limit while the runtime is blocked.
+    #[serde(with = "as_millis", rename = "runtime_age_ms")]
+    pub runtime_age: Duration,
+    /// By how much a timer of one second was late when it last fired.
+    #[serde(with = "as_millis", rename = "lag_ms")]
+    pub lag: Duration,
+    /// Open connections, upgraded ones included.
+    pub connections: u64,
+    /// Requests whose response has not been sent whole.
+    pub in_flight: u64,
+    /// Requests begun.
+    pub requests: u64,
+    /// Connections accepted, by listener, in the order of [`Boot::listeners`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accepted: Vec<u64>,
+}
+
+/// Why a message could not be read. The link it came on is given up.
+#[derive(Debug, Error)]
+pub enum MessageError {
+    /// The framing is wrong.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// A frame of a kind that has no business on a link.
+    #[error("a {0:?} frame does not belong on a link")]
+    Kind(Kind),
+    /// The body is not a message of this direction.
+    #[error("not a message: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+/// Appends `message` as one frame to `out`; `fds` descriptors are going to travel with it.
+///
+/// # Errors
+///
+/// As [`encode`]; a message of this crate always serializes.
+pub fn write_message<M: Serialize>(
+    message: &M,
+    fds: u8,
+    out: &mut Vec<u8>,
+) -> Result<(), MessageError> {
+    let body = serde_json::to_vec(message)?;
+    Ok(encode(Kind::Message, fds, &body, out)?)
+}
+
+/// Reads a frame as a message of one direction.
+///
+/// # Errors
+///
+/// Another kind of frame, or a body that is no such message.
+pub fn read_message<'a, M: Deserialize<'a>>(frame: &'a Frame) -> Result<M, MessageError> {
+    match frame.kind {
+        Kind::Message => Ok(serde_json::from_slice(&frame.body)?),
+        Kind::Control => Err(MessageError::Kind(frame.kind)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json<M: Serialize>(message: &M) -> String {
+        serde_json::to_string(message).unwrap()
+    }
+
+    /// The wire form is a contract between two builds: a change here needs a new protocol version.
+    #[test]
+    fn golden_messages() {
+        let beat = Gauges {
+            runtime_age: Duration::from_millis(3),
+            lag: Duration::from_millis(1),
+            connections: 2,
+            in_flight: 1,
+            requests: 9,
+            accepted: vec![4],
+        };
+        let cases = [
+            (json(&ToChild::Beat), r#"{"type":"beat"}"#),
+            (json(&ToChild::EggReady), r#"{"type":"egg-ready"}"#),
+            (
+                json(&ToChild::AgentUp { pid: 7 }),
+                r#"{"type":"agent-up","pid":7}"#,
+            ),
+            (json(&ToChild::AgentDown), r#"{"type":"agent-down"}"#),
+            (
+                json(&ToChild::WorkersChanged {
+                    workers: vec![Member { slot: 0, pid: 8 }],
+                }),
+                r#"{"type":"workers-changed","workers":[{"slot":0,"pid":8}]}"#,
+            ),
+            (
+                json(&ToChild::Drain {
+                    budget: Duration::from_secs(30),
+                }),
+                r#"{"type":"drain","budget_ms":30000}"#,
+            ),
+            (
+                json(&FromChild::Hello { version: 1 }),
+                r#"{"type":"hello","version":1}"#,
+            ),
+            (json(&FromChild::Ready), r#"{"type":"ready"}"#),
+            (
+                json(&FromChild::Failed {
+                    hook: "Agent::start".into(),
+                    message: "no".into(),
+                }),
+                r#"{"type":"failed","hook":"Agent::start","message":"no"}"#,
+            ),
+            (
+                json(&FromChild::Beat(beat)),
+                r#"{"type":"beat","runtime_age_ms":3,"lag_ms":1,"connections":2,"in_flight":1,"requests":9,"accepted":[4]}"#,
+            ),
+        ];
+        for (written, golden) in cases {
+            assert_eq!(written, golden);
+        }
+    }
+
+    /// A child cannot speak with the master's voice.
+    #[test]
+    fn directions_do_not_mix() {
+        let mut bytes = Vec::new();
+        write_message(&ToChild::EggReady, 0, &mut bytes).unwrap();
+        let mut decoder = crate::wire::Decoder::new(1000);
+        decoder.push(&bytes);
+        let frame = decoder.next_frame().unwrap().unwrap();
+        assert!(read_message::<ToChild>(&frame).is_ok());
+        assert!(read_message::<FromChild>(&frame).is_err());
+    }
+}
