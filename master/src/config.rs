@@ -44,6 +44,8 @@ pub struct Config {
     pub on_master_death: OnMasterDeath,
     /// How log lines look.
     pub log_format: LogFormat,
+    /// What is logged, in the filter syntax of `--log-level`; handed to the children.
+    pub log_level: String,
     /// Where to append lifecycle events, one JSON object a line.
     pub events: Option<PathBuf>,
     /// Where to write the master's process id.

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod config;
+pub mod supervisor;
 mod listener;
 
 pub use config::{Config, Strategy, UnknownStrategy};

@@ -73,6 +73,8 @@ pub struct ChildSettings {
     pub on_master_death: OnMasterDeath,
     /// How log lines look.
     pub log_format: LogFormat,
+    /// What is logged, in the filter syntax of `--log-level`.
+    pub log_level: String,
 }
 
 /// What a child does when its master dies.

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use thiserror::Error;
 
 /// The longest path of a unix socket, in bytes: `sun_path` of unix(7) without its final zero.
-pub const MAX_UNIX_PATH: usize = 107;
+pub(crate) const MAX_UNIX_PATH: usize = 107;
 
 /// An address to listen on.
 ///
@@ -57,7 +57,7 @@ pub enum AddressError {
     #[error("`unix:{0}` needs an absolute path")]
     Relative(String),
     /// A unix path that no socket can have.
-    #[error("`unix:{path}` is {length} bytes long; a socket's path has at most {MAX_UNIX_PATH}")]
+    #[error("`unix:{path}` is {length} bytes long; a socket's path has at most 107")]
     TooLong {
         /// The path.
         path: String,

@@ -20,7 +20,8 @@ pub struct GaugeCells {
 }
 
 impl GaugeCells {
-    pub(super) fn new(listeners: usize) -> Self {
+    /// Counters at 0, with one count of accepted connections for each of `listeners`.
+    pub fn new(listeners: usize) -> Self {
         Self {
             runtime_seen_ms: AtomicU64::new(millis(monotonic())),
             lag_ms: AtomicU64::new(0),

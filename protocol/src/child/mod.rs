@@ -30,6 +30,8 @@ pub use boot::{BootError, Child, Origin};
 pub use hook::HookError;
 pub use members::Members;
 pub use shutdown::{DrainCause, Draining, Shutdown};
+/// Told to handlers and to the agent's loops that open-ended work has to end.
+pub use tokio_util::sync::CancellationToken;
 
 /// Any error an author's hook may return.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;

@@ -38,12 +38,19 @@ pub struct Shutdown {
     token: CancellationToken,
 }
 
-impl Shutdown {
-    pub(super) fn new() -> Self {
+impl Default for Shutdown {
+    fn default() -> Self {
         Self {
             order: Arc::new(watch::channel(None).0),
             token: CancellationToken::new(),
         }
+    }
+}
+
+impl Shutdown {
+    /// No order yet.
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// Cancelled when open-ended work (streams, WebSockets, loops of the agent) has to end.
@@ -86,7 +93,7 @@ impl Shutdown {
     }
 
     /// Gives the order. A later one can only bring the deadline forward; a lost master stays lost.
-    pub(super) fn give(&self, cause: DrainCause, deadline: Duration) {
+    pub fn give(&self, cause: DrainCause, deadline: Duration) {
         self.order.send_if_modified(|order| {
             let next = match *order {
                 None => Draining { cause, deadline },

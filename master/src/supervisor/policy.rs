@@ -1,0 +1,99 @@
+//! How long, how many, how patient.
+
+use std::time::Duration;
+
+/// The numbers that a supervisor decides by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// How many workers to keep.
+    pub workers: u32,
+    /// How long the agent may take to be ready, from the creation of its process.
+    pub agent_start_timeout: Duration,
+    /// How long a worker may take.
+    pub worker_start_timeout: Duration,
+    /// How long a stop may take, workers and agent together.
+    pub drain_timeout: Duration,
+    /// How long after the end of its time a child is killed; also what the agent gets at least.
+    pub kill_after: Duration,
+    /// How soon a dead child is replaced.
+    pub backoff: Backoff,
+}
+
+/// How soon a seat is filled again after a death: at once the first time, later and later when deaths
+/// follow each other. It never gives up (Einhorn's rule: 1.5 to the power of consecutive deaths, with a cap).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backoff {
+    /// The wait after the second death in a row.
+    pub first: Duration,
+    /// The longest wait.
+    pub cap: Duration,
+    /// A process that was ready for so long ends the row.
+    pub stable: Duration,
+    /// From how many deaths in a row on a seat is in a crash loop.
+    pub crash_loop: u32,
+    /// Makes the waits of this master differ from those of others, and of seats from each other.
+    pub jitter_seed: u64,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self {
+            first: Duration::from_millis(500),
+            cap: Duration::from_secs(30),
+            stable: Duration::from_secs(60),
+            crash_loop: 3,
+            jitter_seed: 0,
+        }
+    }
+}
+
+impl Backoff {
+    /// How long to wait after the `deaths`-th death in a row (from 1); `salt` picks the jitter.
+    ///
+    /// Up to 10 % are taken off, so that seats that died together do not come back together.
+    pub fn delay(&self, deaths: u32, salt: u64) -> Duration {
+        let Some(exponent) = deaths.checked_sub(2) else {
+            return Duration::ZERO;
+        };
+        let exponent = i32::try_from(exponent.min(64)).unwrap_or(64);
+        let seconds = self.first.as_secs_f64() * 1.5f64.powi(exponent);
+        let capped = seconds.min(self.cap.as_secs_f64());
+        let jitter = f64::from(mix(self.jitter_seed ^ salt) >> 16) / f64::from(u16::MAX);
+        Duration::from_secs_f64(capped * (1.0 - 0.1 * jitter))
+    }
+}
+
+/// `SplitMix64`'s finisher: spreads neighbouring salts over the whole range.
+const fn mix(salt: u64) -> u32 {
+    let mut z = salt.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (z >> 32) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_to_the_cap_and_vary_by_at_most_a_tenth() {
+        let backoff = Backoff::default();
+        assert_eq!(backoff.delay(1, 7), Duration::ZERO, "the first death is replaced at once");
+        for deaths in 2..100 {
+            let full = (0.5 * 1.5f64.powi(deaths - 2)).min(30.0);
+            for salt in 0..50 {
+                let got = backoff.delay(u32::try_from(deaths).unwrap(), salt).as_secs_f64();
+                assert!(got <= full + 1e-6 && got >= full * 0.9 - 1e-6, "{deaths} {salt}: {got} of {full}");
+            }
+        }
+    }
+
+    #[test]
+    fn seats_that_die_together_come_back_apart() {
+        let backoff = Backoff::default();
+        let mut waits: Vec<_> = (0..8).map(|salt| backoff.delay(10, salt)).collect();
+        waits.sort();
+        waits.dedup();
+        assert!(waits.len() >= 7);
+    }
+}

@@ -1,0 +1,69 @@
+//! The state of the whole cluster, for people.
+
+use hatchery_protocol::control::{ChildState, ClusterState};
+use hatchery_protocol::id::{ChildId, Seat};
+
+use super::cluster::{Course, Supervisor};
+use super::event::Now;
+use super::seat::Phase;
+
+/// The cluster at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// What the cluster as a whole is doing.
+    pub state: ClusterState,
+    /// Every seat, the agent's first, then by slot.
+    pub seats: Vec<SeatReport>,
+}
+
+/// One seat at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeatReport {
+    /// Which.
+    pub seat: Seat,
+    /// The process in it.
+    pub child: Option<ChildId>,
+    /// Its process id.
+    pub pid: Option<u32>,
+    /// What it is doing.
+    pub state: ChildState,
+    /// How many times the seat was filled again.
+    pub restarts: u64,
+    /// Why the previous process ended.
+    pub last_exit: Option<String>,
+}
+
+impl Supervisor {
+    /// What is, without changing it.
+    pub fn report(&self, now: Now) -> Report {
+        let backoff = &self.policy.backoff;
+        let looping = self.places.values().any(|p| p.in_crash_loop(now, backoff));
+        let state = match self.course {
+            Course::Idle | Course::Starting { .. } => ClusterState::Starting,
+            Course::Serving if looping => ClusterState::Degraded,
+            Course::Serving => ClusterState::Ready,
+            Course::Stopping { .. } | Course::Finished => ClusterState::Stopping,
+        };
+        let seats = self.places.values().map(|place| {
+            let occupant = place.occupant.as_ref();
+            SeatReport {
+                seat: place.seat,
+                child: occupant.map(|o| o.id),
+                pid: occupant.and_then(|o| o.pid),
+                state: occupant.map_or(ChildState::Waiting, |o| match o.phase {
+                    Phase::Spawning => ChildState::Spawning,
+                    Phase::Booting { .. } => ChildState::Booting,
+                    Phase::Ready { .. } => ChildState::Ready,
+                    Phase::Draining { .. } => ChildState::Draining,
+                    Phase::Killed => ChildState::Killed,
+                }),
+                restarts: place.spawns.saturating_sub(1),
+                last_exit: place.last_exit.clone(),
+            }
+        });
+        Report {
+            state,
+            seats: seats.collect(),
+        }
+    }
+}
