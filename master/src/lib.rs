@@ -1,9 +1,33 @@
-//! The master of a hatchery cluster.
-#![forbid(unsafe_code)]
+//! The master process of a hatchery cluster: it binds, starts, watches, replaces and stops everything
+//! else. It runs no user code and serves no HTTP.
+//!
+//! A pure [`supervisor`] decides; an imperative shell around it performs. The master runs on one thread,
+//! the main one: the kernel's parent-death signal follows the thread that created a child, so children
+//! must be created by a thread that lives as long as the master.
+//!
+//! What this crate refuses to do: to end because of anything a child, a client or a disk does; to parse
+//! what children say to each other; to signal a process by a number that may have been given to another.
 
 mod config;
-pub mod supervisor;
+mod control;
+mod journal;
+mod launch;
+mod link;
 mod listener;
+mod orphans;
+mod output;
+mod process;
+mod runtime_dir;
+mod shell;
+mod signals;
+mod spawn;
+pub mod supervisor;
+mod sys;
 
 pub use config::{Config, Strategy, UnknownStrategy};
+pub use launch::{LaunchError, Launched, Launcher, launch_daemon};
 pub use listener::{Address, AddressError};
+pub use runtime_dir::{
+    CONTROL_SOCKET, LOCK, RuntimeDirError, check_runtime_dir, default_runtime_dir,
+};
+pub use shell::run;

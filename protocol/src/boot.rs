@@ -1,7 +1,8 @@
 //! How a child learns what it is.
 //!
-//! A child is the same executable run again. Three variables tell it that it is one; everything else
-//! comes over the link as [`Boot`], so nothing of it shows in `ps` or leaks into a grandchild.
+//! A child is the same executable run again. Three variables tell it that it is one, and are taken out
+//! of the environment in the first lines of `main`; everything else comes over the link as [`Boot`], so
+//! nothing of it shows in `ps` or leaks into a grandchild.
 
 use std::time::Duration;
 
@@ -17,8 +18,8 @@ pub const ENV_ROLE: &str = "HATCHERY_CHILD_ROLE";
 pub const ENV_PROTOCOL: &str = "HATCHERY_CHILD_PROTOCOL";
 /// The master's process id, to be compared with `getppid()`.
 pub const ENV_MASTER: &str = "HATCHERY_CHILD_MASTER";
-/// Every variable that makes a process a child. None of them outlives the first lines of `main`.
-pub const ENV_ALL: [&str; 3] = [ENV_ROLE, ENV_PROTOCOL, ENV_MASTER];
+/// Set for a master that was started by `start --daemon`: it reports to whoever started it.
+pub const ENV_LAUNCHER: &str = "HATCHERY_CHILD_LAUNCHER";
 
 /// What a child has to know; the first message on its link.
 ///

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::event::EventRecord;
+use crate::exit::Exit;
 use crate::id::{Generation, Slot};
 
 /// What an operator asks.
@@ -31,6 +32,24 @@ pub enum Reply {
     /// The request was refused.
     Error {
         /// What was wrong with it, in one sentence.
+        message: String,
+    },
+}
+
+/// What a master that was started by `start --daemon` tells whoever started it; exactly one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "launch", rename_all = "kebab-case")]
+pub enum LaunchReport {
+    /// Egg-ready.
+    Ready {
+        /// The addresses served.
+        addresses: Vec<String>,
+    },
+    /// It gave up, and nothing is left running.
+    Failed {
+        /// The code it ends with.
+        exit: Exit,
+        /// Why.
         message: String,
     },
 }

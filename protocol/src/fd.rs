@@ -78,6 +78,20 @@ pub fn receive(
     Ok(received.bytes)
 }
 
+/// Takes a socket that a parent put on descriptor 0: moves it to a close-on-exec descriptor and leaves
+/// `/dev/null` in its place.
+///
+/// # Errors
+///
+/// Descriptor 0 is not a socket, or there are no descriptors left.
+pub fn take_stdin() -> io::Result<OwnedFd> {
+    let stdin = rustix::stdio::stdin();
+    rustix::net::sockopt::socket_type(stdin)?;
+    let socket = rustix::io::fcntl_dupfd_cloexec(stdin, 3)?;
+    rustix::stdio::dup2_stdin(std::fs::File::open("/dev/null")?)?;
+    Ok(socket)
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};

@@ -29,7 +29,7 @@ pub mod message;
 mod sys;
 pub mod wire;
 
-pub use sys::reset_signals;
+pub use sys::{reset_signals, take_variable};
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("hatchery needs Linux: it relies on parent-death signals, pidfds and /proc");

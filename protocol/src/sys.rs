@@ -15,12 +15,16 @@ pub fn reset_signals() {
     let _ = unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) };
 }
 
-/// Takes a variable out of the environment, so that no grandchild sees it.
-#[cfg(feature = "child")]
-pub(crate) fn remove_variable(name: &str) {
-    // SAFETY: called at the start of `main`, before this process has a second thread that could read the
-    // environment at the same time; `App::run` documents that it has to be called there.
+/// Reads a variable and takes it out of the environment, so that no grandchild sees it.
+///
+/// To be called at the start of `main`, before the process has a second thread: the environment is
+/// shared by all threads and the C library reads it without a lock.
+pub fn take_variable(name: &str) -> Option<String> {
+    let value = std::env::var_os(name)?;
+    // SAFETY: the process has one thread, as documented above; `App::run` documents the same for the
+    // `main` of an application.
     unsafe { std::env::remove_var(name) };
+    Some(value.to_string_lossy().into_owned())
 }
 
 /// Ends the process at once: no destructors, no `atexit` handlers, whatever the other threads hold.

@@ -97,18 +97,40 @@ mod tests {
 
     #[test]
     fn the_documented_forms_parse_and_print_alike() {
-        for text in ["127.0.0.1:7001", "[::1]:7001", "0.0.0.0:0", "unix:/run/a.sock", "systemd"] {
+        for text in [
+            "127.0.0.1:7001",
+            "[::1]:7001",
+            "0.0.0.0:0",
+            "unix:/run/a.sock",
+            "systemd",
+        ] {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
         }
     }
 
     #[test]
     fn everything_else_is_refused_with_its_reason() {
-        for text in ["", "7001", "localhost:7001", "127.0.0.1", "127.0.0.1:99999", "tcp:/x"] {
-            assert_eq!(text.parse::<Address>(), Err(AddressError::Unknown(text.into())));
+        for text in [
+            "",
+            "7001",
+            "localhost:7001",
+            "127.0.0.1",
+            "127.0.0.1:99999",
+            "tcp:/x",
+        ] {
+            assert_eq!(
+                text.parse::<Address>(),
+                Err(AddressError::Unknown(text.into()))
+            );
         }
-        assert_eq!("unix:a".parse::<Address>(), Err(AddressError::Relative("a".into())));
+        assert_eq!(
+            "unix:a".parse::<Address>(),
+            Err(AddressError::Relative("a".into()))
+        );
         let long = format!("unix:/{}", "x".repeat(MAX_UNIX_PATH));
-        assert!(matches!(long.parse::<Address>(), Err(AddressError::TooLong { .. })));
+        assert!(matches!(
+            long.parse::<Address>(),
+            Err(AddressError::TooLong { .. })
+        ));
     }
 }

@@ -5,5 +5,10 @@
 //! one or all of them refuses nobody: connections wait in the backlog.
 
 mod address;
+mod bind;
+mod inherit;
+mod unix;
 
+pub(crate) use address::MAX_UNIX_PATH;
 pub use address::{Address, AddressError};
+pub(crate) use bind::{BindError, Listener, bind_all};

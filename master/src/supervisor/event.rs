@@ -87,11 +87,14 @@ pub enum Status {
     Code(i32),
     /// A signal ended it.
     Signal(i32),
+    /// Nobody knows: somebody else waited for it.
+    Unknown,
 }
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Unknown => f.write_str("gone for an unknown reason"),
             Self::Code(code) => write!(f, "exited with code {code}"),
             Self::Signal(signal) => match name(*signal) {
                 Some(name) => write!(f, "killed by signal {signal} ({name})"),

@@ -78,12 +78,21 @@ mod tests {
     #[test]
     fn waits_grow_to_the_cap_and_vary_by_at_most_a_tenth() {
         let backoff = Backoff::default();
-        assert_eq!(backoff.delay(1, 7), Duration::ZERO, "the first death is replaced at once");
+        assert_eq!(
+            backoff.delay(1, 7),
+            Duration::ZERO,
+            "the first death is replaced at once"
+        );
         for deaths in 2..100 {
             let full = (0.5 * 1.5f64.powi(deaths - 2)).min(30.0);
             for salt in 0..50 {
-                let got = backoff.delay(u32::try_from(deaths).unwrap(), salt).as_secs_f64();
-                assert!(got <= full + 1e-6 && got >= full * 0.9 - 1e-6, "{deaths} {salt}: {got} of {full}");
+                let got = backoff
+                    .delay(u32::try_from(deaths).unwrap(), salt)
+                    .as_secs_f64();
+                assert!(
+                    got <= full + 1e-6 && got >= full * 0.9 - 1e-6,
+                    "{deaths} {salt}: {got} of {full}"
+                );
             }
         }
     }

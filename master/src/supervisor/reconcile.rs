@@ -135,14 +135,7 @@ impl Supervisor {
 
     /// Workers in parallel, then the agent, then the master itself. The one deadline is for all of them;
     /// only the agent is promised a minimum, however long the workers took.
-    fn stop(
-        &mut self,
-        now: Now,
-        exit: Exit,
-        deadline: Now,
-        at_once: bool,
-        out: &mut Vec<Action>,
-    ) {
+    fn stop(&mut self, now: Now, exit: Exit, deadline: Now, at_once: bool, out: &mut Vec<Action>) {
         if at_once {
             for child in self.occupants().map(|o| o.id).collect::<Vec<_>>() {
                 self.kill(child, "the stop was to be at once".to_owned(), out);

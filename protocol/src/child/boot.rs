@@ -1,6 +1,7 @@
 //! From the first line of `main` to knowing what to be.
 
 use std::collections::VecDeque;
+use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -13,12 +14,11 @@ use thiserror::Error;
 use super::link::{LinkReader, LinkWriter};
 use super::shared::Shared;
 use super::{signals, watch};
-use crate::PROTOCOL_VERSION;
-use crate::boot::{Boot, ENV_ALL, ENV_MASTER, ENV_PROTOCOL, ENV_ROLE, OnMasterDeath};
+use crate::boot::{Boot, ENV_MASTER, ENV_PROTOCOL, ENV_ROLE, OnMasterDeath};
 use crate::exit::Exit;
-use crate::id::Role;
+use crate::id::{Role, Seat};
 use crate::message::{FromChild, MessageError, ToChild, read_message};
-use crate::sys;
+use crate::{PROTOCOL_VERSION, fd, take_variable};
 
 /// How long a child waits to be told what it is. Its master writes that before the child even runs.
 const BOOT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -85,14 +85,10 @@ impl Origin {
     ///
     /// Variables of a child with values that no master sets.
     pub fn detect() -> Result<Option<Self>, BootError> {
-        let read = |name: &str| std::env::var_os(name).map(|v| v.to_string_lossy().into_owned());
-        let (role, protocol, master) = (read(ENV_ROLE), read(ENV_PROTOCOL), read(ENV_MASTER));
+        let [role, protocol, master] = [ENV_ROLE, ENV_PROTOCOL, ENV_MASTER].map(take_variable);
         let Some(role) = role else {
             return Ok(None);
         };
-        for name in ENV_ALL {
-            sys::remove_variable(name);
-        }
         let role = match role.as_str() {
             "agent" => Role::Agent,
             "worker" => Role::Worker,
@@ -137,9 +133,10 @@ impl Origin {
             return Err(BootError::MasterGone(self.master));
         }
         let signals = signals::install().map_err(BootError::Prepare)?;
-        let link = take_link().map_err(BootError::Link)?;
+        let link = fd::take_stdin().map_err(BootError::Link)?;
         let mut reader = LinkReader::new(link.try_clone().map_err(BootError::Link)?);
         let (boot, mut fds) = receive_boot(&mut reader, self.master)?;
+        name_process(&boot);
         if boot.settings.on_master_death == OnMasterDeath::Kill {
             arm_parent_death(Signal::KILL)?;
         }
@@ -235,19 +232,21 @@ fn arm_parent_death(signal: Signal) -> Result<(), BootError> {
     set_parent_process_death_signal(Some(signal)).map_err(|e| BootError::Prepare(e.into()))
 }
 
+/// The short name that ps(1) and top(1) show, as `hello:w0`. A nicety: a failure changes nothing.
+fn name_process(boot: &Boot) {
+    let role = match boot.child.seat {
+        Seat::Agent => "agent".to_owned(),
+        Seat::Worker(slot) => format!("w{slot}"),
+    };
+    let name: String = boot.name.chars().take(9).collect();
+    if let Ok(name) = CString::new(format!("{name}:{role}")) {
+        let _ = rustix::thread::set_name(&name);
+    }
+}
+
 /// `None` stands for process 0: a parent in another pid namespace.
 fn parent(master: u32) -> Option<Pid> {
     i32::try_from(master).ok().and_then(Pid::from_raw)
-}
-
-/// Moves the link from descriptor 0 to a close-on-exec one and puts `/dev/null` in its place.
-fn take_link() -> io::Result<OwnedFd> {
-    let stdin = rustix::stdio::stdin();
-    rustix::net::sockopt::socket_type(stdin)?;
-    let link = rustix::io::fcntl_dupfd_cloexec(stdin, 3)?;
-    let null = std::fs::File::open("/dev/null")?;
-    rustix::stdio::dup2_stdin(null)?;
-    Ok(link)
 }
 
 fn receive_boot(

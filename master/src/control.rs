@@ -1,0 +1,201 @@
+//! The control socket: where an operator's command meets the master.
+//!
+//! Each client has a task of its own, one request, a bounded reply and a time limit, so none of them can
+//! hold up the master or another client. Only the user that runs the master, and root, are answered.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hatchery_protocol::control::{Reply, Request, Status};
+use hatchery_protocol::event::EventRecord;
+use hatchery_protocol::fd;
+use hatchery_protocol::wire::{Decoder, Frame, FrameError, Kind, encode};
+use std::os::fd::AsFd as _;
+use thiserror::Error;
+use tokio::io::{AsyncWriteExt as _, Interest};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::timeout;
+
+use crate::shell::Input;
+
+/// Clients served at once.
+const CLIENTS: usize = 256;
+/// The largest request, in bytes.
+const REQUEST_LIMIT: usize = 64 * 1024;
+/// How long a client may take to send its request, and to take each reply.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What a client did wrong. It is told, and its connection is closed.
+#[derive(Debug, Error)]
+enum ClientError {
+    #[error("this request cannot be read: {0}")]
+    Frame(#[from] FrameError),
+    #[error("this request cannot be read: a {0:?} frame does not belong on a control socket")]
+    Kind(Kind),
+    #[error("this request is not understood: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("no request came within {} s", PATIENCE.as_secs())]
+    Late,
+    #[error("the master is about to be gone")]
+    Gone,
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// Serves clients until the master ends. `alive` is cloned into each client's task, so that the master
+/// can wait until the last of them has what it was promised.
+pub(crate) async fn serve(
+    listener: UnixListener,
+    inputs: mpsc::Sender<Input>,
+    alive: mpsc::Sender<()>,
+) {
+    let places = Arc::new(Semaphore::new(CLIENTS));
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Out of descriptors, most likely: wait for some instead of spinning.
+                tracing::warn!("the control socket cannot accept: {error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        if !is_ours(&stream) {
+            continue;
+        }
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            tracing::warn!("refused a control client: {CLIENTS} are connected already");
+            continue;
+        };
+        let (inputs, alive) = (inputs.clone(), alive.clone());
+        tokio::spawn(async move {
+            answer(stream, &inputs).await;
+            drop((place, alive));
+        });
+    }
+}
+
+/// The socket's mode keeps others out; this keeps out those for whom the mode does not count.
+fn is_ours(stream: &UnixStream) -> bool {
+    stream.peer_cred().is_ok_and(|peer| {
+        let ours = rustix::process::geteuid().as_raw();
+        peer.uid() == ours || peer.uid() == 0
+    })
+}
+
+async fn answer(mut stream: UnixStream, inputs: &mpsc::Sender<Input>) {
+    let result = async {
+        let frame = timeout(PATIENCE, read_request(&stream))
+            .await
+            .map_err(|_| ClientError::Late)??;
+        // A client that left without a word, as a probe does.
+        let Some(frame) = frame else {
+            return Ok(());
+        };
+        if frame.kind != Kind::Control {
+            return Err(ClientError::Kind(frame.kind));
+        }
+        match serde_json::from_slice(&frame.body)? {
+            Request::Status => {
+                let status = ask(inputs, Input::Status).await?;
+                reply(&mut stream, &Reply::Status(Box::new(status))).await
+            }
+            Request::Events => {
+                let events = ask(inputs, |to| Input::Follow { to, stop: false }).await?;
+                follow(&mut stream, events).await
+            }
+            Request::Stop => {
+                let events = ask(inputs, |to| Input::Follow { to, stop: true }).await?;
+                follow(&mut stream, events).await
+            }
+        }
+    };
+    if let Err(error) = result.await {
+        tracing::debug!("a control client was turned away: {error}");
+        let message = error.to_string();
+        // It may be gone, or not read: its own loss.
+        let _ = reply(&mut stream, &Reply::Error { message }).await;
+    }
+}
+
+async fn read_request(stream: &UnixStream) -> Result<Option<Frame>, ClientError> {
+    let mut decoder = Decoder::new(REQUEST_LIMIT);
+    let mut chunk = vec![0; 4096];
+    let mut fds = VecDeque::new();
+    loop {
+        if let Some(frame) = decoder.next_frame()? {
+            return Ok(Some(frame));
+        }
+        let count = stream
+            .async_io(Interest::READABLE, || {
+                let count = fd::receive(stream.as_fd(), &mut chunk, &mut fds)?;
+                // Nobody is meant to send any; they are closed at once.
+                fds.clear();
+                Ok(count)
+            })
+            .await?;
+        if count == 0 {
+            decoder.finish()?;
+            return Ok(None);
+        }
+        decoder.push(chunk.get(..count).unwrap_or_default());
+    }
+}
+
+async fn ask<T>(
+    inputs: &mpsc::Sender<Input>,
+    input: impl FnOnce(oneshot::Sender<T>) -> Input,
+) -> Result<T, ClientError> {
+    let (to, answer) = oneshot::channel();
+    inputs
+        .send(input(to))
+        .await
+        .map_err(|_| ClientError::Gone)?;
+    answer.await.map_err(|_| ClientError::Gone)
+}
+
+/// Passes events on until the master ends or the client leaves.
+async fn follow(
+    stream: &mut UnixStream,
+    mut events: mpsc::Receiver<EventRecord>,
+) -> Result<(), ClientError> {
+    loop {
+        tokio::select! {
+            event = events.recv() => match event {
+                Some(event) => reply(stream, &Reply::Event(event)).await?,
+                None => return Ok(()),
+            },
+            () = left(stream) => return Ok(()),
+        }
+    }
+}
+
+/// Waits until the client closes its end. What it writes meanwhile is thrown away.
+async fn left(stream: &UnixStream) {
+    let mut scrap = [0; 256];
+    while stream.readable().await.is_ok() {
+        match stream.try_read(&mut scrap) {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return,
+        }
+    }
+}
+
+async fn reply(stream: &mut UnixStream, reply: &Reply) -> Result<(), ClientError> {
+    let mut bytes = Vec::new();
+    encode(Kind::Control, 0, &serde_json::to_vec(reply)?, &mut bytes)?;
+    timeout(PATIENCE, stream.write_all(&bytes))
+        .await
+        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    Ok(())
+}
+
+/// Named here for the type of [`Input::Status`].
+pub(crate) type StatusReceiver = oneshot::Sender<Status>;
+/// Named here for the type of [`Input::Follow`].
+pub(crate) type EventsReceiver = oneshot::Sender<mpsc::Receiver<EventRecord>>;

@@ -1,0 +1,175 @@
+//! Making the lifecycle known: to the log, to `--events FILE` and to whoever follows.
+//!
+//! The file is written by a thread of its own: a slow disk must not slow the master down, and a full
+//! one must not stop it. A follower that does not read loses its place, not the others' time.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc as blocking;
+use std::time::Duration;
+
+use hatchery_protocol::clock::{millis, monotonic};
+use hatchery_protocol::event::{EventName, EventRecord};
+use hatchery_protocol::id::{Generation, Role, Seat};
+use tokio::sync::mpsc;
+
+use crate::supervisor::Note;
+
+/// Records that may wait for the disk.
+const FILE_QUEUE: usize = 4096;
+/// Records that may wait for a follower.
+const FOLLOWER_QUEUE: usize = 1024;
+/// How long the master's end waits for the disk.
+const FLUSH: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub(crate) struct Journal {
+    file: Option<Writer>,
+    followers: Vec<mpsc::Sender<EventRecord>>,
+    generation: Generation,
+}
+
+impl Journal {
+    /// Opens the file, if there is to be one. It is appended to.
+    pub(crate) fn open(events: Option<&Path>, generation: Generation) -> io::Result<Self> {
+        Ok(Self {
+            file: events.map(Writer::open).transpose()?,
+            followers: Vec::new(),
+            generation,
+        })
+    }
+
+    pub(crate) fn record(&mut self, note: Note) {
+        let record = EventRecord {
+            ts_ms: millis(monotonic()),
+            event: note.event,
+            role: note.seat.map_or(Role::Master, Seat::role),
+            slot: note.seat.and_then(Seat::slot),
+            pid: note.pid,
+            generation: self.generation,
+            reason: note.reason,
+        };
+        log(&record, note.seat.map(|seat| seat.to_string()));
+        if let Some(file) = &mut self.file {
+            file.write(&record);
+        }
+        self.followers
+            .retain(|follower| follower.try_send(record.clone()).is_ok());
+    }
+
+    /// Every record from now on. The stream ends when its reader is too slow, or with the master.
+    pub(crate) fn follow(&mut self) -> mpsc::Receiver<EventRecord> {
+        let (sender, receiver) = mpsc::channel(FOLLOWER_QUEUE);
+        self.followers.push(sender);
+        receiver
+    }
+
+    /// Ends all streams and waits, for a moment, until the file has everything.
+    pub(crate) fn close(self) {
+        drop(self.followers);
+        if let Some(file) = self.file {
+            file.close();
+        }
+    }
+}
+
+fn log(record: &EventRecord, who: Option<String>) {
+    let who = who.unwrap_or_else(|| "master".to_owned());
+    let pid = record
+        .pid
+        .map(|pid| format!(" (pid {pid})"))
+        .unwrap_or_default();
+    let why = record
+        .reason
+        .as_ref()
+        .map(|why| format!(": {why}"))
+        .unwrap_or_default();
+    let event = record.event;
+    if matches!(event, EventName::WorkerExited | EventName::AgentExited) {
+        tracing::warn!(event = event.as_str(), "{who}{pid} exited{why}");
+    } else {
+        tracing::info!(event = event.as_str(), "{who}{pid} {event}{why}");
+    }
+}
+
+/// The thread that owns the file.
+#[derive(Debug)]
+struct Writer {
+    lines: blocking::SyncSender<Vec<u8>>,
+    done: blocking::Receiver<()>,
+    lost: u64,
+}
+
+impl Writer {
+    fn open(path: &Path) -> io::Result<Self> {
+        // Non-blocking matters for a pipe only: without a reader, opening it would wait for one.
+        let file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o640)
+            .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
+            .open(path)?;
+        let (lines, queue) = blocking::sync_channel(FILE_QUEUE);
+        let (finished, done) = blocking::channel();
+        let path = path.to_owned();
+        std::thread::Builder::new()
+            .name("hatchery-events".into())
+            .stack_size(128 * 1024)
+            .spawn(move || {
+                write_all(&path, file, &queue);
+                // Nobody listens if the master did not want to wait so long.
+                let _ = finished.send(());
+            })?;
+        Ok(Self {
+            lines,
+            done,
+            lost: 0,
+        })
+    }
+
+    fn write(&mut self, record: &EventRecord) {
+        let Ok(mut line) = serde_json::to_vec(record) else {
+            return;
+        };
+        line.push(b'\n');
+        match self.lines.try_send(line) {
+            Ok(()) => self.lost = 0,
+            Err(_) if self.lost == 0 => {
+                self.lost = 1;
+                tracing::warn!("the events file cannot keep up; events are left out");
+            }
+            Err(_) => self.lost += 1,
+        }
+    }
+
+    fn close(self) {
+        drop(self.lines);
+        let _ = self.done.recv_timeout(FLUSH);
+    }
+}
+
+fn write_all(path: &Path, mut file: File, queue: &blocking::Receiver<Vec<u8>>) {
+    let mut failing = false;
+    for line in queue {
+        match file.write_all(&line) {
+            Ok(()) if failing => {
+                failing = false;
+                tracing::info!("events are written to {} again", path.display());
+            }
+            Ok(()) => {}
+            Err(error) => {
+                if !failing {
+                    tracing::error!(
+                        "events cannot be written to {}: {error}; they are left out until they can",
+                        path.display()
+                    );
+                }
+                failing = true;
+                // A line may have been written in part: let the next one begin on its own.
+                let _ = file.write_all(b"\n");
+            }
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! The master's end of a link.
+//!
+//! Writing never waits: what the socket does not take at once is queued, up to a limit, and written by
+//! a task of the child's. A child that does not read fills its own queue and nobody else's.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hatchery_protocol::fd;
+use hatchery_protocol::message::{FromChild, MessageError, ToChild, read_message, write_message};
+use hatchery_protocol::wire::{Decoder, MAX_FRAME};
+use thiserror::Error;
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+use tokio::sync::Notify;
+
+/// How many bytes may wait for a child that does not read.
+const QUEUE_LIMIT: usize = MAX_FRAME;
+
+/// Why a link is of no more use.
+#[derive(Debug, Error)]
+pub(crate) enum LinkError {
+    #[error("it does not read its link: {QUEUE_LIMIT} bytes wait for it")]
+    Full,
+    #[error("it wrote something on its link that the master cannot read: {0}")]
+    Message(#[from] MessageError),
+    #[error("it sent descriptors, which no child may")]
+    Descriptors,
+    #[error("its link failed: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// The reading half: one task's.
+#[derive(Debug)]
+pub(crate) struct LinkReader {
+    link: Arc<Link>,
+    decoder: Decoder,
+    chunk: Vec<u8>,
+}
+
+impl LinkReader {
+    pub(crate) fn new(link: Arc<Link>) -> Self {
+        Self {
+            link,
+            decoder: Decoder::new(MAX_FRAME),
+            chunk: vec![0; 4096],
+        }
+    }
+
+    /// The next message; `None` when the child closed its end. A child that dies in the middle of a
+    /// frame has died, and not done anything wrong.
+    pub(crate) async fn next(&mut self) -> Result<Option<FromChild>, LinkError> {
+        loop {
+            if let Some(frame) = self.decoder.next_frame().map_err(MessageError::from)? {
+                return Ok(Some(read_message(&frame)?));
+            }
+            let mut fds = VecDeque::new();
+            let stream = &self.link.stream;
+            let received = stream.async_io(Interest::READABLE, || {
+                fd::receive(stream.as_fd(), &mut self.chunk, &mut fds)
+            });
+            let count = match received.await {
+                Ok(0) => return Ok(None),
+                Ok(count) => count,
+                // It died with bytes of ours unread.
+                Err(e) if e.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
+                Err(e) => return Err(e.into()),
+            };
+            if !fds.is_empty() {
+                return Err(LinkError::Descriptors);
+            }
+            self.decoder
+                .push(self.chunk.get(..count).unwrap_or_default());
+        }
+    }
+}
+
+/// The writing half: everybody's.
+#[derive(Debug)]
+pub(crate) struct Link {
+    stream: UnixStream,
+    queue: Mutex<VecDeque<u8>>,
+    queued: Notify,
+}
+
+impl Link {
+    /// Takes over a non-blocking socket. To be called on the runtime.
+    pub(crate) fn new(socket: OwnedFd) -> io::Result<Self> {
+        Ok(Self {
+            stream: UnixStream::from_std(StdUnixStream::from(socket))?,
+            queue: Mutex::new(VecDeque::new()),
+            queued: Notify::new(),
+        })
+    }
+
+    /// Sends the first message, which is the only one with descriptors. A new socket has room for it.
+    pub(crate) fn send_boot(
+        &self,
+        boot: &ToChild,
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<(), LinkError> {
+        let mut bytes = Vec::new();
+        let count = u8::try_from(fds.len()).unwrap_or(u8::MAX);
+        write_message(boot, count, &mut bytes)?;
+        let taken = fd::send(self.stream.as_fd(), &bytes, fds)?;
+        self.enqueue(bytes.get(taken..).unwrap_or_default())
+    }
+
+    /// Sends now, or queues in order.
+    pub(crate) fn send(&self, message: &ToChild) -> Result<(), LinkError> {
+        let mut bytes = Vec::new();
+        write_message(message, 0, &mut bytes)?;
+        self.send_bytes(&bytes)
+    }
+
+    /// Sends a message that was written before: for one that many get.
+    pub(crate) fn send_bytes(&self, bytes: &[u8]) -> Result<(), LinkError> {
+        let waiting = !self.lock().is_empty();
+        let taken = if waiting { 0 } else { self.push(bytes)? };
+        self.enqueue(bytes.get(taken..).unwrap_or_default())
+    }
+
+    /// Sends a beat, unless something waits already: a queue of beats would say nothing more than one.
+    pub(crate) fn beat(&self, bytes: &[u8]) -> Result<(), LinkError> {
+        if self.lock().is_empty() {
+            self.send_bytes(bytes)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Writes what is queued whenever the socket has room again. Runs as long as the link is of use.
+    pub(crate) async fn flush(&self) {
+        loop {
+            self.queued.notified().await;
+            while !self.lock().is_empty() {
+                let written = self.stream.async_io(Interest::WRITABLE, || {
+                    let mut queue = self.lock();
+                    let taken = fd::send(self.stream.as_fd(), queue.make_contiguous(), &[])?;
+                    queue.drain(..taken);
+                    Ok(())
+                });
+                if written.await.is_err() {
+                    // The reader sees the same end and reports it.
+                    self.lock().clear();
+                    return;
+                }
+            }
+        }
+    }
+
+    fn enqueue(&self, bytes: &[u8]) -> Result<(), LinkError> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let mut queue = self.lock();
+        if queue.len() + bytes.len() > QUEUE_LIMIT {
+            return Err(LinkError::Full);
+        }
+        queue.extend(bytes);
+        drop(queue);
+        self.queued.notify_one();
+        Ok(())
+    }
+
+    /// A peer that is gone takes everything: its end is seen by the reader and by its pidfd.
+    fn push(&self, bytes: &[u8]) -> Result<usize, LinkError> {
+        match fd::send(self.stream.as_fd(), bytes, &[]) {
+            Ok(taken) => Ok(taken),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(0),
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+                ) =>
+            {
+                Ok(bytes.len())
+            }
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<u8>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

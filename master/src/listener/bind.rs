@@ -1,0 +1,227 @@
+//! From an address to a socket: bound first, listening later.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+use hatchery_protocol::boot::{Family, ListenerBoot, Source};
+use socket2::{Domain, SockAddr, Socket, Type};
+use thiserror::Error;
+
+use super::Address;
+use super::inherit::inherited;
+use super::unix::{self, SocketFile};
+use crate::config::Strategy;
+
+/// Connections that may wait for a worker, per socket. The kernel caps it at `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+
+/// Why an address cannot be served.
+#[derive(Debug, Error)]
+pub(crate) enum BindError {
+    /// The system refused.
+    #[error("cannot serve {address}: {hint}")]
+    System {
+        address: String,
+        hint: String,
+        source: io::Error,
+    },
+    /// The path of a unix socket is taken by something that is no socket.
+    #[error(
+        "cannot serve unix:{0}: the path exists and is not a socket; remove it or choose another path"
+    )]
+    NotASocket(PathBuf),
+    /// Nothing was inherited.
+    #[error(
+        "cannot serve systemd: no socket was inherited (LISTEN_FDS and LISTEN_PID do not name this \
+         process); start the program from a socket unit"
+    )]
+    NothingInherited,
+    /// Something else than a listening stream socket was inherited.
+    #[error("cannot serve systemd: inherited descriptor {0} is not a listening stream socket")]
+    WrongKind(usize),
+}
+
+impl BindError {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the kinds are std's and open-ended; the system's own words serve for the rest"
+    )]
+    pub(super) fn system(address: &str, source: io::Error) -> Self {
+        let hint = match source.kind() {
+            io::ErrorKind::AddrInUse => {
+                "it is in use by another process; stop that one or choose another address"
+                    .to_owned()
+            }
+            io::ErrorKind::AddrNotAvailable => "it is not an address of this host".to_owned(),
+            io::ErrorKind::PermissionDenied => {
+                "permission denied (ports below 1024 and some folders need privileges)".to_owned()
+            }
+            io::ErrorKind::NotFound => "its folder does not exist".to_owned(),
+            _ => source.to_string(),
+        };
+        Self::System {
+            address: address.to_string(),
+            hint,
+            source,
+        }
+    }
+}
+
+/// One socket of the cluster.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    /// As a client would write it, with the real port.
+    pub(crate) address: String,
+    pub(crate) family: Family,
+    pub(super) socket: OwnedFd,
+    /// Whether somebody else made it listen already.
+    pub(super) listening: bool,
+    /// The file of a unix socket that is ours to remove.
+    pub(super) _file: Option<SocketFile>,
+}
+
+impl Listener {
+    /// Lets connections in. To fail here is possible even though the address was bound: with
+    /// `SO_REUSEADDR` two processes can bind one port while neither listens (socket(7)).
+    pub(crate) fn listen(&self) -> Result<(), BindError> {
+        if self.listening {
+            return Ok(());
+        }
+        rustix::net::listen(&self.socket, BACKLOG)
+            .map_err(|e| BindError::system(&self.address, e.into()))
+    }
+
+    /// What a worker is told about it.
+    pub(crate) fn boot(&self, strategy: Strategy) -> ListenerBoot {
+        let source = match strategy {
+            Strategy::Shared => Source::Accept,
+        };
+        ListenerBoot {
+            address: self.address.clone(),
+            family: self.family,
+            source,
+        }
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// Binds every address, or none.
+pub(crate) fn bind_all(addresses: &[Address]) -> Result<Vec<Listener>, BindError> {
+    let mut listeners = Vec::new();
+    for address in addresses {
+        match address {
+            Address::Tcp(address) => listeners.push(bind_tcp(*address)?),
+            Address::Unix(path) => listeners.push(unix::bind(path)?),
+            Address::Systemd => listeners.extend(inherited()?),
+        }
+    }
+    Ok(listeners)
+}
+
+fn bind_tcp(address: SocketAddr) -> Result<Listener, BindError> {
+    let bind = || -> io::Result<(Socket, SocketAddr)> {
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::STREAM.nonblocking(),
+            None,
+        )?;
+        // A restart must not wait for connections of the previous life to leave TIME_WAIT.
+        socket.set_reuse_address(true)?;
+        socket.bind(&SockAddr::from(address))?;
+        let real = socket.local_addr()?.as_socket().unwrap_or(address);
+        Ok((socket, real))
+    };
+    let (socket, real) = bind().map_err(|e| BindError::system(&address.to_string(), e))?;
+    Ok(Listener {
+        address: real.to_string(),
+        family: Family::Tcp,
+        socket: socket.into(),
+        listening: false,
+        _file: None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    fn bind(text: &str) -> Result<Vec<Listener>, BindError> {
+        bind_all(&[text.parse().unwrap()])
+    }
+
+    #[test]
+    fn a_bound_address_refuses_until_it_listens() {
+        let listeners = bind("127.0.0.1:0").unwrap();
+        let address: SocketAddr = listeners[0].address.parse().unwrap();
+        assert_ne!(address.port(), 0);
+        assert!(TcpStream::connect(address).is_err());
+        listeners[0].listen().unwrap();
+        TcpStream::connect(address).unwrap();
+    }
+
+    #[test]
+    fn an_address_in_use_is_named() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        let error = bind(&address.to_string()).unwrap_err().to_string();
+        assert!(
+            error.contains(&address.to_string()) && error.contains("in use"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_second_master_fails_at_listen_when_both_could_bind() {
+        let first = bind("127.0.0.1:0").unwrap();
+        let second = bind(&first[0].address).unwrap();
+        first[0].listen().unwrap();
+        let error = second[0].listen().unwrap_err().to_string();
+        assert!(error.contains("in use"), "{error}");
+    }
+
+    #[test]
+    fn an_address_of_another_host_is_named() {
+        let error = bind("192.0.2.1:80").unwrap_err().to_string();
+        assert!(error.contains("not an address of this host"), "{error}");
+    }
+
+    #[test]
+    fn a_unix_socket_is_reclaimed_when_stale_refused_when_live_and_removed_by_its_creator() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("app.sock");
+        let text = format!("unix:{}", path.display());
+        // Stale: bound once, never removed.
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        let live = bind(&text).unwrap();
+        live[0].listen().unwrap();
+        let error = bind(&text).unwrap_err().to_string();
+        assert!(error.contains("in use"), "{error}");
+        drop(live);
+        assert!(!path.exists(), "its creator removes it");
+
+        std::fs::write(&path, "precious").unwrap();
+        let error = bind(&text).unwrap_err().to_string();
+        assert!(error.contains("not a socket"), "{error}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+    }
+
+    #[test]
+    fn a_unix_socket_that_was_replaced_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("app.sock");
+        let ours = bind(&format!("unix:{}", path.display())).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let _theirs = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        drop(ours);
+        assert!(path.exists());
+    }
+}

@@ -1,0 +1,81 @@
+//! Unix sockets have a file, and a file outlives its process.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use hatchery_protocol::boot::Family;
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use super::bind::{BindError, Listener};
+
+/// The file of a socket that we bound. Removed with this value, unless it is somebody else's by then.
+#[derive(Debug)]
+pub(super) struct SocketFile {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if identity(&self.path).is_ok_and(|now| now == self.identity) {
+            // Nothing better can be done about a file that cannot be removed.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let meta = fs::symlink_metadata(path)?;
+    Ok((meta.dev(), meta.ino()))
+}
+
+pub(super) fn bind(path: &Path) -> Result<Listener, BindError> {
+    reclaim(path)?;
+    let address = format!("unix:{}", path.display());
+    let bind = || -> io::Result<(Socket, SocketFile)> {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+        socket.bind(&SockAddr::unix(path)?)?;
+        let file = SocketFile {
+            path: path.to_owned(),
+            identity: identity(path)?,
+        };
+        Ok((socket, file))
+    };
+    let (socket, file) = bind().map_err(|e| BindError::system(&address, e))?;
+    Ok(Listener {
+        address,
+        family: Family::Unix,
+        socket: socket.into(),
+        listening: false,
+        _file: Some(file),
+    })
+}
+
+/// Removes the file of a socket that nobody serves any more.
+fn reclaim(path: &Path) -> Result<(), BindError> {
+    let Ok(meta) = fs::symlink_metadata(path) else {
+        return Ok(());
+    };
+    if !meta.file_type().is_socket() {
+        return Err(BindError::NotASocket(path.to_owned()));
+    }
+    let address = || format!("unix:{}", path.display());
+    match UnixStream::connect(path) {
+        Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
+            fs::remove_file(path).map_err(|e| BindError::system(&address(), e))
+        }
+        // Somebody answers, or would if its backlog were not full.
+        Ok(_) => Err(BindError::system(
+            &address(),
+            io::ErrorKind::AddrInUse.into(),
+        )),
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => Err(BindError::system(
+            &address(),
+            io::ErrorKind::AddrInUse.into(),
+        )),
+        Err(e) => Err(BindError::system(&address(), e)),
+    }
+}

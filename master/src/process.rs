@@ -1,0 +1,202 @@
+//! One living child, and the task that minds it.
+
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hatchery_protocol::PROTOCOL_VERSION;
+use hatchery_protocol::id::ChildId;
+use hatchery_protocol::message::{FromChild, Gauges};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_send_signal, waitid,
+};
+use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::link::{Link, LinkReader};
+use crate::output::{Tail, relay};
+use crate::shell::Input;
+use crate::spawn::Spawned;
+use crate::supervisor::{Death, Event, Status};
+use crate::sys;
+
+/// How long a process may live on without its link before that counts as a fault.
+const LINKLESS: Duration = Duration::from_secs(1);
+/// How long the last words of a dead process are waited for. They are there already, unless somebody
+/// who left its process group still holds the other end.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// What the master holds of a child while it lives.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) pid: Pid,
+    pub(crate) link: Arc<Link>,
+    pidfd: Arc<AsyncFd<OwnedFd>>,
+    gauges: Arc<Mutex<Gauges>>,
+}
+
+impl Process {
+    /// Takes over a process that was just created. From here on its end is reported, whatever happens.
+    pub(crate) fn mind(
+        child: ChildId,
+        spawned: Spawned,
+        inputs: mpsc::Sender<Input>,
+    ) -> std::io::Result<Self> {
+        let link = Arc::new(Link::new(spawned.link)?);
+        let pidfd = Arc::new(sys::readable(spawned.pidfd)?);
+        let gauges = Arc::new(Mutex::new(Gauges::default()));
+        let tail = Tail::default();
+        let minder = Minder {
+            child,
+            pid: spawned.pid,
+            pidfd: Arc::clone(&pidfd),
+            flush: tokio::spawn({
+                let link = Arc::clone(&link);
+                async move { link.flush().await }
+            }),
+            read: tokio::spawn(read(
+                child,
+                Arc::clone(&link),
+                Arc::clone(&gauges),
+                inputs.clone(),
+            )),
+            relays: [
+                tokio::spawn(relay(spawned.stdout, tokio::io::stdout(), tail.clone())),
+                tokio::spawn(relay(spawned.stderr, tokio::io::stderr(), tail.clone())),
+            ],
+            tail,
+            inputs,
+        };
+        tokio::spawn(minder.run());
+        Ok(Self {
+            pid: spawned.pid,
+            link,
+            pidfd,
+            gauges,
+        })
+    }
+
+    /// Kills exactly this process. One that is gone already is fine.
+    pub(crate) fn kill(&self) {
+        let _ = pidfd_send_signal(self.pidfd.as_fd(), Signal::KILL);
+    }
+
+    /// Asks for an orderly end without the link.
+    pub(crate) fn terminate(&self) {
+        let _ = pidfd_send_signal(self.pidfd.as_fd(), Signal::TERM);
+    }
+
+    /// What its last beat said.
+    pub(crate) fn gauges(&self) -> Gauges {
+        self.gauges
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+/// Reads the link: beats are kept here, everything else is the supervisor's business.
+async fn read(
+    child: ChildId,
+    link: Arc<Link>,
+    gauges: Arc<Mutex<Gauges>>,
+    inputs: mpsc::Sender<Input>,
+) {
+    let mut reader = LinkReader::new(link);
+    loop {
+        let event = match reader.next().await {
+            Ok(Some(FromChild::Beat(news))) => {
+                *gauges.lock().unwrap_or_else(PoisonError::into_inner) = news;
+                continue;
+            }
+            Ok(Some(FromChild::Hello { version })) if version == PROTOCOL_VERSION => continue,
+            Ok(Some(FromChild::Hello { version })) => Event::LinkBroken {
+                child,
+                reason: format!(
+                    "it speaks protocol {version}, this master speaks {PROTOCOL_VERSION}"
+                ),
+            },
+            Ok(Some(FromChild::Ready)) => Event::Ready { child },
+            Ok(Some(FromChild::Failed { message, .. })) => Event::HookFailed { child, message },
+            Ok(None) => return,
+            Err(error) => {
+                let reason = error.to_string();
+                let _ = inputs
+                    .send(Input::Happened(Event::LinkBroken { child, reason }))
+                    .await;
+                return;
+            }
+        };
+        // The receiver only goes away with the master.
+        let _ = inputs.send(Input::Happened(event)).await;
+    }
+}
+
+struct Minder {
+    child: ChildId,
+    pid: Pid,
+    pidfd: Arc<AsyncFd<OwnedFd>>,
+    flush: JoinHandle<()>,
+    read: JoinHandle<()>,
+    relays: [JoinHandle<()>; 2],
+    tail: Tail,
+    inputs: mpsc::Sender<Input>,
+}
+
+impl Minder {
+    /// Waits for the end, cleans up behind the process and reports, in this order: the link's last
+    /// message comes before the exit.
+    async fn run(mut self) {
+        let child = self.child;
+        tokio::select! {
+            _ = self.pidfd.readable() => {}
+            _ = &mut self.read => {
+                if timeout(LINKLESS, self.pidfd.readable()).await.is_err() {
+                    let reason = "it closed its link and lived on".to_owned();
+                    self.report(Event::LinkBroken { child, reason }).await;
+                    let _ = self.pidfd.readable().await;
+                }
+            }
+        }
+        // Not waited for yet, so the group's number is still its own.
+        let _ = kill_process_group(self.pid, Signal::KILL);
+        let status = self.reap();
+        let _ = timeout(LAST_WORDS, async {
+            if !self.read.is_finished() {
+                let _ = (&mut self.read).await;
+            }
+            for relay in &mut self.relays {
+                let _ = relay.await;
+            }
+        })
+        .await;
+        self.read.abort();
+        self.flush.abort();
+        let death = Death {
+            status,
+            last_words: self.tail.take(),
+        };
+        self.report(Event::Exited { child, death }).await;
+    }
+
+    fn reap(&self) -> Status {
+        let status = waitid(
+            WaitId::PidFd(self.pidfd.as_fd()),
+            WaitIdOptions::EXITED | WaitIdOptions::NOHANG,
+        );
+        match status {
+            Ok(Some(status)) => match (status.exit_status(), status.terminating_signal()) {
+                (Some(code), _) => Status::Code(code),
+                (None, Some(signal)) => Status::Signal(signal),
+                (None, None) => Status::Unknown,
+            },
+            Ok(None) | Err(_) => Status::Unknown,
+        }
+    }
+
+    async fn report(&self, event: Event) {
+        let _ = self.inputs.send(Input::Happened(event)).await;
+    }
+}

@@ -1,0 +1,250 @@
+//! The folder where a running application can be found: its lock and its control socket.
+//!
+//! The lock is a flock(2), not a pid in a file: it ends with its holder, however that dies, and no
+//! reused pid can be mistaken for it. The pid that the file holds is for people.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, Mode, flock};
+use rustix::process::{geteuid, umask};
+use thiserror::Error;
+
+use crate::listener::MAX_UNIX_PATH;
+
+/// The control socket's file in the runtime directory.
+pub const CONTROL_SOCKET: &str = "control.sock";
+/// The lock's file in the runtime directory.
+pub const LOCK: &str = "master.lock";
+
+/// Where an application of this name is found when nobody says otherwise: below `$XDG_RUNTIME_DIR`,
+/// else `/run` for root, else a folder of this user's in the temporary directory.
+pub fn default_runtime_dir(name: &str) -> PathBuf {
+    let uid = geteuid();
+    let base = match std::env::var_os("XDG_RUNTIME_DIR") {
+        Some(dir) if Path::new(&dir).is_absolute() => Path::new(&dir).join("hatchery"),
+        _ if uid.is_root() => PathBuf::from("/run/hatchery"),
+        _ => std::env::temp_dir().join(format!("hatchery-{}", uid.as_raw())),
+    };
+    base.join(name)
+}
+
+/// Why a runtime directory cannot be used.
+#[derive(Debug, Error)]
+pub enum RuntimeDirError {
+    /// The control socket's path would not fit.
+    #[error(
+        "the runtime directory {path} is too long: its control socket's path would have {length} bytes, a socket's has at most {MAX_UNIX_PATH}; choose a shorter one with --runtime-dir"
+    )]
+    TooLong {
+        /// The directory.
+        path: PathBuf,
+        /// The length of the socket's path in bytes.
+        length: usize,
+    },
+    /// It cannot be created, or something in it cannot.
+    #[error(
+        "the runtime directory {path} cannot be used: {source}; choose another with --runtime-dir"
+    )]
+    Unusable {
+        /// The file or directory in question.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It belongs to another user, or others may write to it.
+    #[error("the runtime directory {path} {problem}; choose another with --runtime-dir")]
+    NotOurs {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// Another master holds the lock.
+    #[error("it already runs{}, with runtime directory {path}", pid.map(|p| format!(" (pid {p})")).unwrap_or_default())]
+    AlreadyRunning {
+        /// The directory.
+        path: PathBuf,
+        /// The holder's process id, as it wrote it.
+        pid: Option<u32>,
+    },
+}
+
+/// A runtime directory whose lock we hold.
+#[derive(Debug)]
+pub(crate) struct RuntimeDir {
+    path: PathBuf,
+    /// Held as long as the file is open. Close-on-exec, so no child holds it after us.
+    _lock: File,
+}
+
+impl RuntimeDir {
+    /// Creates what is missing, checks the rest and takes the lock.
+    pub(crate) fn acquire(path: &Path) -> Result<Self, RuntimeDirError> {
+        check(path)?;
+        let lock = lock(path)?;
+        Ok(Self {
+            path: path.to_owned(),
+            _lock: lock,
+        })
+    }
+
+    /// Opens the control socket, for its owner only. Whatever has its name is stale: we hold the lock.
+    pub(crate) fn bind_control(&self) -> Result<UnixListener, RuntimeDirError> {
+        let path = self.control_socket();
+        let unusable = |source| RuntimeDirError::Unusable {
+            path: path.clone(),
+            source,
+        };
+        match fs::remove_file(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(unusable(e)),
+            _ => {}
+        }
+        // The mode is right from the first instant: there is no second thread yet that could create
+        // files under this mask.
+        let before = umask(Mode::from_raw_mode(0o177));
+        let listener = UnixListener::bind(&path);
+        umask(before);
+        let listener = listener.map_err(unusable)?;
+        listener.set_nonblocking(true).map_err(unusable)?;
+        Ok(listener)
+    }
+
+    pub(crate) fn remove_control(&self) {
+        // A stale socket is removed by the next start.
+        let _ = fs::remove_file(self.control_socket());
+    }
+
+    fn control_socket(&self) -> PathBuf {
+        self.path.join(CONTROL_SOCKET)
+    }
+}
+
+/// Makes sure that `path` is a directory of ours that nobody else can write to.
+///
+/// # Errors
+///
+/// One sentence about what is wrong.
+pub fn check_runtime_dir(path: &Path) -> Result<(), RuntimeDirError> {
+    check(path)
+}
+
+fn check(path: &Path) -> Result<(), RuntimeDirError> {
+    let length = path.join(CONTROL_SOCKET).as_os_str().len();
+    if length > MAX_UNIX_PATH {
+        return Err(RuntimeDirError::TooLong {
+            path: path.to_owned(),
+            length,
+        });
+    }
+    let unusable = |source| RuntimeDirError::Unusable {
+        path: path.to_owned(),
+        source,
+    };
+    let not_ours = |problem| RuntimeDirError::NotOurs {
+        path: path.to_owned(),
+        problem,
+    };
+    let mut builder = DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    builder.create(path).map_err(unusable)?;
+    // Not followed: a link planted in a shared temporary directory must not lead us elsewhere.
+    let meta = fs::symlink_metadata(path).map_err(unusable)?;
+    if !meta.is_dir() {
+        return Err(not_ours("is not a directory"));
+    }
+    if meta.uid() != geteuid().as_raw() {
+        return Err(not_ours("belongs to another user"));
+    }
+    if meta.mode() & 0o022 != 0 {
+        return Err(not_ours("can be written to by others"));
+    }
+    rustix::fs::access(path, rustix::fs::Access::WRITE_OK).map_err(|e| unusable(e.into()))
+}
+
+fn lock(dir: &Path) -> Result<File, RuntimeDirError> {
+    let path = dir.join(LOCK);
+    let unusable = |source| RuntimeDirError::Unusable {
+        path: path.clone(),
+        source,
+    };
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(unusable)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            let mut pid = String::new();
+            // The pid is a courtesy: the refusal stands without it.
+            let _ = file.read_to_string(&mut pid);
+            return Err(RuntimeDirError::AlreadyRunning {
+                path: dir.to_owned(),
+                pid: pid.trim().parse().ok(),
+            });
+        }
+        Err(e) => return Err(unusable(e.into())),
+    }
+    let mut write_pid = || -> io::Result<()> {
+        file.set_len(0)?;
+        file.rewind()?;
+        writeln!(file, "{}", std::process::id())
+    };
+    // On a full disk the lock still holds; only the courtesy is missing.
+    let _ = write_pid();
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_second_holder_is_refused_and_told_who_holds() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/b");
+        let first = RuntimeDir::acquire(&path).unwrap();
+        let error = RuntimeDir::acquire(&path).unwrap_err().to_string();
+        assert!(error.contains(&std::process::id().to_string()), "{error}");
+        drop(first);
+        RuntimeDir::acquire(&path).unwrap();
+    }
+
+    #[test]
+    fn the_control_socket_is_for_its_owner_only_and_replaces_a_stale_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let runtime = RuntimeDir::acquire(dir.path()).unwrap();
+        drop(runtime.bind_control().unwrap());
+        let _again = runtime.bind_control().unwrap();
+        let mode = fs::metadata(dir.path().join(CONTROL_SOCKET))
+            .unwrap()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn directories_that_cannot_be_trusted_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let long = dir.path().join("x".repeat(120));
+        assert!(matches!(check(&long), Err(RuntimeDirError::TooLong { .. })));
+        let open = dir.path().join("open");
+        fs::create_dir(&open).unwrap();
+        fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(matches!(check(&open), Err(RuntimeDirError::NotOurs { .. })));
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(dir.path(), &link).unwrap();
+        assert!(check(&link).is_err());
+        let file = dir.path().join("file");
+        fs::write(&file, "").unwrap();
+        assert!(check(&file).is_err());
+    }
+}

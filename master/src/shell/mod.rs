@@ -1,0 +1,92 @@
+//! The imperative shell around the pure supervisor.
+//!
+//! Everything that can happen meets here as one stream of [`Input`]s: messages of children, deaths,
+//! signals, operators, time. Each becomes an event; each action that the supervisor answers with is
+//! performed; a failure to perform is an event again. The shell decides nothing.
+//!
+//! | file | idea |
+//! |---|---|
+//! | `run` | from a configuration to a running master, and the end of it |
+//! | `turn` | the loop: inputs to events |
+//! | `perform` | actions to deeds |
+//! | `status` | the answer to `status` |
+
+mod perform;
+mod run;
+mod status;
+mod turn;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hatchery_protocol::control::LaunchReport;
+use hatchery_protocol::exit::Exit;
+use hatchery_protocol::id::ChildId;
+use tokio::sync::mpsc;
+
+pub use run::run;
+
+use crate::config::Config;
+use crate::control::{EventsReceiver, StatusReceiver};
+use crate::journal::Journal;
+use crate::launch::Launcher;
+use crate::listener::Listener;
+use crate::process::Process;
+use crate::signals::Signal;
+use crate::spawn::Spawner;
+use crate::supervisor::{Event, Supervisor};
+
+/// Inputs that may wait. A child that floods its link waits here with its next message, alone.
+const INPUTS: usize = 1024;
+
+/// Something that reached the master.
+#[derive(Debug)]
+pub(crate) enum Input {
+    /// Something that the supervisor has to know.
+    Happened(Event),
+    /// A signal.
+    Signalled(Signal),
+    /// An operator asks how things are.
+    Status(StatusReceiver),
+    /// An operator wants to see what happens.
+    Follow {
+        /// Where the stream of events goes.
+        to: EventsReceiver,
+        /// Whether to stop, too.
+        stop: bool,
+    },
+    /// Whoever waits for a daemon's readiness went away.
+    LauncherGone,
+}
+
+/// A running master.
+struct Shell {
+    config: Config,
+    supervisor: Supervisor,
+    spawner: Spawner,
+    /// Empty once the master gave them up.
+    listeners: Vec<Listener>,
+    /// The addresses as a client would write them; they outlive the listeners.
+    addresses: Vec<String>,
+    processes: BTreeMap<ChildId, Process>,
+    journal: Journal,
+    inputs: mpsc::Sender<Input>,
+    /// When the master started, on the monotonic clock.
+    began: Duration,
+    /// Connections accepted by processes that are gone, by listener.
+    accepted_before: Vec<u64>,
+    launcher: Option<Launcher>,
+    /// Why the stop that is going on began.
+    stop_reason: String,
+    /// Set by the last action.
+    exit: Option<Exit>,
+}
+
+impl Shell {
+    /// Answers whoever started this master in the background, once.
+    fn report(&mut self, report: &LaunchReport) {
+        if let Some(launcher) = self.launcher.take() {
+            launcher.report(report);
+        }
+    }
+}

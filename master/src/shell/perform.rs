@@ -1,0 +1,219 @@
+//! Actions to deeds.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::time::Duration;
+
+use hatchery_protocol::boot::{Boot, ChildSettings, ListenerBoot};
+use hatchery_protocol::control::LaunchReport;
+use hatchery_protocol::event::EventName;
+use hatchery_protocol::exit::Exit;
+use hatchery_protocol::id::{ChildId, Role, Seat};
+use hatchery_protocol::message::{ToChild, write_message};
+use sd_notify::NotifyState;
+
+use super::Shell;
+use super::run::FIRST_GENERATION;
+use crate::process::Process;
+use crate::supervisor::{Action, Event, News, Note};
+
+impl Shell {
+    /// Does one thing. What comes of it, if anything, is appended to `events`.
+    pub(super) fn perform(&mut self, action: Action, events: &mut VecDeque<Event>) {
+        match action {
+            Action::Spawn { child } => self.spawn(child, events),
+            Action::Listen => events.push_back(self.listen()),
+            Action::EggReady { child } => self.send(child, &ToChild::EggReady, events),
+            Action::Tell { to, news } => self.tell(&to, news, events),
+            Action::Drain { child, budget } => self.drain(child, budget),
+            Action::Kill { child } => {
+                if let Some(process) = self.processes.get(&child) {
+                    process.kill();
+                }
+            }
+            Action::CloseListeners => self.listeners.clear(),
+            Action::Record(note) => self.record(note),
+            Action::Exit { exit } => self.end(exit),
+        }
+    }
+
+    fn spawn(&mut self, child: ChildId, events: &mut VecDeque<Event>) {
+        let created = self
+            .spawner
+            .spawn(child.seat)
+            .and_then(|spawned| Process::mind(child, spawned, self.inputs.clone()));
+        let process = match created {
+            Ok(process) => process,
+            Err(error) => {
+                return events.push_back(Event::SpawnFailed {
+                    child,
+                    error: error.to_string(),
+                });
+            }
+        };
+        events.push_back(Event::Spawned {
+            child,
+            pid: process.pid.as_raw_nonzero().get().cast_unsigned(),
+        });
+        let boot = ToChild::Boot(Box::new(self.boot(child)));
+        let (stdout, stderr) = (rustix::stdio::stdout(), rustix::stdio::stderr());
+        let mut fds: Vec<BorrowedFd<'_>> = vec![stdout, stderr];
+        if child.seat.role() == Role::Worker {
+            fds.extend(self.listeners.iter().map(|listener| listener.as_fd()));
+        }
+        if let Err(error) = process.link.send_boot(&boot, &fds) {
+            events.push_back(Event::LinkBroken {
+                child,
+                reason: error.to_string(),
+            });
+        }
+        self.processes.insert(child, process);
+    }
+
+    fn boot(&self, child: ChildId) -> Boot {
+        let config = &self.config;
+        let (start_timeout, listeners) = match child.seat {
+            Seat::Agent => (config.agent_start_timeout, Vec::new()),
+            Seat::Worker(_) => {
+                let boot =
+                    |l: &crate::listener::Listener| -> ListenerBoot { l.boot(config.strategy) };
+                (
+                    config.worker_start_timeout,
+                    self.listeners.iter().map(boot).collect(),
+                )
+            }
+        };
+        Boot {
+            name: config.name.clone(),
+            child,
+            generation: FIRST_GENERATION,
+            replaces: self.supervisor.is_serving(),
+            settings: ChildSettings {
+                workers: config.workers,
+                threads: config.threads,
+                start_timeout,
+                drain_timeout: config.drain_timeout,
+                lame_duck: config.lame_duck,
+                orphan_grace: config.orphan_grace,
+                master_timeout: config.master_timeout,
+                header_timeout: config.header_timeout,
+                on_master_death: config.on_master_death,
+                log_format: config.log_format,
+                log_level: config.log_level.clone(),
+            },
+            listeners,
+            agent: self.supervisor.ready_agent(),
+            workers: self.supervisor.ready_workers(),
+        }
+    }
+
+    fn listen(&self) -> Event {
+        for listener in &self.listeners {
+            if let Err(error) = listener.listen() {
+                return Event::ListenFailed {
+                    error: error.to_string(),
+                };
+            }
+        }
+        Event::Listening
+    }
+
+    fn send(&self, child: ChildId, message: &ToChild, events: &mut VecDeque<Event>) {
+        let Some(process) = self.processes.get(&child) else {
+            return;
+        };
+        if let Err(error) = process.link.send(message) {
+            events.push_back(Event::LinkBroken {
+                child,
+                reason: error.to_string(),
+            });
+        }
+    }
+
+    /// Written once, however many hear it.
+    fn tell(&self, to: &[ChildId], news: News, events: &mut VecDeque<Event>) {
+        let message = match news {
+            News::Agent(Some(pid)) => ToChild::AgentUp { pid },
+            News::Agent(None) => ToChild::AgentDown,
+            News::Workers(workers) => ToChild::WorkersChanged { workers },
+        };
+        let mut bytes = Vec::new();
+        if let Err(error) = write_message(&message, 0, &mut bytes) {
+            return tracing::error!("news could not be written: {error}");
+        }
+        for child in to {
+            let Some(process) = self.processes.get(child) else {
+                continue;
+            };
+            if let Err(error) = process.link.send_bytes(&bytes) {
+                events.push_back(Event::LinkBroken {
+                    child: *child,
+                    reason: error.to_string(),
+                });
+            }
+        }
+    }
+
+    fn drain(&self, child: ChildId, budget: Duration) {
+        let Some(process) = self.processes.get(&child) else {
+            return;
+        };
+        if process.link.send(&ToChild::Drain { budget }).is_err() {
+            // The link is of no use; the signal means the same.
+            process.terminate();
+        }
+    }
+
+    fn record(&mut self, mut note: Note) {
+        match note.event {
+            EventName::EggReady => {
+                note.reason = Some(self.addresses.join(", "));
+                self.journal.record(note);
+                self.report(&LaunchReport::Ready {
+                    addresses: self.addresses.clone(),
+                });
+                notify(&NotifyState::Ready);
+            }
+            EventName::Stopping => {
+                self.stop_reason = note.reason.clone().unwrap_or_default();
+                self.journal.record(note);
+                notify(&NotifyState::Stopping);
+            }
+            _ => self.journal.record(note),
+        }
+    }
+
+    fn end(&mut self, exit: Exit) {
+        if exit != Exit::Orderly {
+            tracing::error!("{}", self.stop_reason);
+        }
+        let message = std::mem::take(&mut self.stop_reason);
+        self.report(&LaunchReport::Failed { exit, message });
+        self.exit = Some(exit);
+    }
+
+    /// Lets go of a process that is gone, keeping what it counted.
+    pub(super) fn forget(&mut self, child: ChildId) {
+        let Some(process) = self.processes.remove(&child) else {
+            return;
+        };
+        for (sum, count) in self
+            .accepted_before
+            .iter_mut()
+            .zip(process.gauges().accepted)
+        {
+            *sum += count;
+        }
+        // Its own children, if it had any, have come to us.
+        self.reap_orphans();
+    }
+}
+
+/// Tells systemd, where there is one. Nobody else can do anything about a failure.
+fn notify(state: &NotifyState<'_>) {
+    let told: io::Result<()> = sd_notify::notify(std::slice::from_ref(state));
+    if let Err(error) = told {
+        tracing::warn!("the service manager could not be told: {error}");
+    }
+}

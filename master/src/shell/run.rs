@@ -1,0 +1,232 @@
+//! From a configuration to a running master, and the end of it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use hatchery_protocol::clock::monotonic;
+use hatchery_protocol::control::LaunchReport;
+use hatchery_protocol::exit::Exit;
+use rustix::process::{Resource, getpid, getrlimit, set_child_subreaper, setrlimit};
+use thiserror::Error;
+use tokio::sync::mpsc;
+
+use super::{INPUTS, Input, Shell};
+use crate::config::Config;
+use crate::control;
+use crate::journal::Journal;
+use crate::launch::Launcher;
+use crate::listener::{BindError, bind_all};
+use crate::runtime_dir::{RuntimeDir, RuntimeDirError};
+use crate::signals;
+use crate::spawn::Spawner;
+use crate::supervisor::{Backoff, Policy, Supervisor};
+use crate::sys;
+
+/// How long clients of the control socket may take to read the last event.
+const FAREWELL: Duration = Duration::from_millis(500);
+/// A child that overruns its time is killed so much later, and the agent gets at least so much.
+const KILL_AFTER: Duration = Duration::from_secs(2);
+/// The generation of a master's first processes.
+pub(super) const FIRST_GENERATION: u64 = 1;
+
+/// Why a master could not even begin.
+#[derive(Debug, Error)]
+enum StartError {
+    #[error(transparent)]
+    RuntimeDir(#[from] RuntimeDirError),
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    #[error("events cannot be written to {path}: {source}")]
+    Events { path: PathBuf, source: io::Error },
+    #[error("the pid file {path} cannot be written: {source}")]
+    PidFile { path: PathBuf, source: io::Error },
+    #[error("the master cannot be set up: {0}")]
+    System(#[from] io::Error),
+}
+
+impl StartError {
+    const fn exit(&self) -> Exit {
+        match self {
+            Self::RuntimeDir(RuntimeDirError::AlreadyRunning { .. }) => Exit::RunState,
+            Self::RuntimeDir(_) | Self::Events { .. } | Self::PidFile { .. } => Exit::BadConfig,
+            Self::Bind(_) => Exit::BindFailed,
+            Self::System(_) => Exit::Internal,
+        }
+    }
+}
+
+/// Runs a cluster to its end. To be called on the main thread, with no runtime around.
+///
+/// Says what went wrong in the log and, when there is one, to the launcher.
+pub fn run(config: Config, launcher: Option<Launcher>) -> Exit {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return refuse(launcher, &error.into()),
+    };
+    let exit = runtime.block_on(live(config, launcher));
+    // What is left are writes to standard output that nobody reads.
+    runtime.shutdown_background();
+    exit
+}
+
+fn refuse(launcher: Option<Launcher>, error: &StartError) -> Exit {
+    tracing::error!("{error}");
+    if let Some(launcher) = launcher {
+        launcher.report(&LaunchReport::Failed {
+            exit: error.exit(),
+            message: error.to_string(),
+        });
+    }
+    error.exit()
+}
+
+async fn live(config: Config, launcher: Option<Launcher>) -> Exit {
+    let (sender, inputs) = mpsc::channel(INPUTS);
+    if let Err(error) = signals::install(&sender) {
+        return refuse(launcher, &error.into());
+    }
+    let pid_file = config.pid_file.clone();
+    let mut prepared = match prepare(config, sender) {
+        Ok(prepared) => prepared,
+        Err(error) => return refuse(launcher, &error),
+    };
+    prepared.shell.launcher = launcher;
+    watch_launcher(&prepared.shell);
+
+    let (alive, mut clients) = mpsc::channel(1);
+    tokio::spawn(control::serve(
+        prepared.control,
+        prepared.shell.inputs.clone(),
+        alive,
+    ));
+    let (exit, journal) = prepared.shell.turn_until_the_end(inputs).await;
+    prepared.runtime_dir.remove_control();
+    if let Some(path) = pid_file {
+        remove_pid_file(&path);
+    }
+    journal.close();
+    // Ends when the last client's task dropped its handle; the accepting task keeps one, so in practice
+    // this is the time that clients get.
+    let _ = tokio::time::timeout(FAREWELL, clients.recv()).await;
+    exit
+}
+
+struct Prepared {
+    shell: Shell,
+    runtime_dir: RuntimeDir,
+    control: tokio::net::UnixListener,
+}
+
+/// Everything that can fail before a process is started, in an order that leaves nothing behind.
+fn prepare(config: Config, inputs: mpsc::Sender<Input>) -> Result<Prepared, StartError> {
+    let began = monotonic();
+    raise_descriptor_limit();
+    // Grandchildren whose parents died come to us instead of to process 1. Not fatal: without it they
+    // are only harder to find.
+    if let Err(error) = set_child_subreaper(Some(getpid())) {
+        tracing::warn!("cannot become a subreaper: {error}");
+    }
+    let runtime_dir = RuntimeDir::acquire(&config.runtime_dir)?;
+    let listeners = bind_all(&config.listen)?;
+    let journal = Journal::open(config.events.as_deref(), FIRST_GENERATION).map_err(|source| {
+        StartError::Events {
+            path: config.events.clone().unwrap_or_default(),
+            source,
+        }
+    })?;
+    let control = runtime_dir.bind_control()?;
+    let control = tokio::net::UnixListener::from_std(control)?;
+    if let Some(path) = &config.pid_file {
+        write_pid_file(path).map_err(|source| StartError::PidFile {
+            path: path.clone(),
+            source,
+        })?;
+    }
+    let shell = Shell {
+        supervisor: Supervisor::new(policy(&config)),
+        spawner: Spawner::new(&config.name)?,
+        addresses: listeners.iter().map(|l| l.address.clone()).collect(),
+        accepted_before: vec![0; listeners.len()],
+        listeners,
+        processes: BTreeMap::new(),
+        journal,
+        inputs,
+        began,
+        launcher: None,
+        stop_reason: String::new(),
+        exit: None,
+        config,
+    };
+    Ok(Prepared {
+        shell,
+        runtime_dir,
+        control,
+    })
+}
+
+fn policy(config: &Config) -> Policy {
+    Policy {
+        workers: config.workers,
+        agent_start_timeout: config.agent_start_timeout,
+        worker_start_timeout: config.worker_start_timeout,
+        drain_timeout: config.drain_timeout,
+        kill_after: KILL_AFTER,
+        backoff: Backoff {
+            // Two masters started at different moments must not act in step.
+            jitter_seed: u64::from(std::process::id()) ^ u64::from(monotonic().subsec_nanos()),
+            ..Backoff::default()
+        },
+    }
+}
+
+/// Each child costs the master five descriptors, and the usual soft limit of 1,024 is a relic of
+/// select(2): raise it as far as the hard limit allows. Children inherit it.
+fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!("the limit of open files stays as it is: {error}");
+    }
+}
+
+/// Written under another name first, so that nobody reads half a number.
+fn write_pid_file(path: &Path) -> io::Result<()> {
+    let draft = path.with_extension("pid.new");
+    fs::write(&draft, format!("{}\n", std::process::id()))?;
+    fs::rename(draft, path)
+}
+
+/// Only if it is still ours: a later master may have written its own.
+fn remove_pid_file(path: &Path) {
+    let ours = std::process::id().to_string();
+    if fs::read_to_string(path).is_ok_and(|pid| pid.trim() == ours) {
+        let _ = fs::remove_file(path);
+    }
+}
+
+/// A launcher that is interrupted takes its unfinished daemon along.
+fn watch_launcher(shell: &Shell) {
+    let Some(Ok(handle)) = shell.launcher.as_ref().map(Launcher::watch_handle) else {
+        return;
+    };
+    let inputs = shell.inputs.clone();
+    tokio::spawn(async move {
+        if closed(handle).await.is_ok() {
+            let _ = inputs.send(Input::LauncherGone).await;
+        }
+    });
+}
+
+/// The launcher never writes, so readable means closed.
+async fn closed(handle: OwnedFd) -> io::Result<()> {
+    let handle = sys::readable(handle)?;
+    handle.readable().await?.retain_ready();
+    Ok(())
+}

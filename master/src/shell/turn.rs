@@ -1,0 +1,131 @@
+//! The loop: inputs to events.
+
+use std::collections::VecDeque;
+
+use hatchery_protocol::clock::monotonic;
+use hatchery_protocol::exit::Exit;
+use hatchery_protocol::message::{ToChild, write_message};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
+
+use super::{Input, Shell};
+use crate::journal::Journal;
+use crate::orphans;
+use crate::signals::Signal;
+use crate::supervisor::Event;
+
+/// How often the master tells its children that it lives.
+const BEAT: Duration = Duration::from_secs(1);
+/// A timer without a deadline: far enough not to matter.
+const FAR: Duration = Duration::from_secs(3600);
+
+impl Shell {
+    /// Takes turns until the supervisor's last action.
+    pub(super) async fn turn_until_the_end(
+        mut self,
+        mut inputs: mpsc::Receiver<Input>,
+    ) -> (Exit, Journal) {
+        let mut beat = interval_at(Instant::now() + BEAT, BEAT);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.happen(Event::Started);
+        loop {
+            if let Some(exit) = self.exit {
+                return (exit, self.journal);
+            }
+            let wait = self
+                .supervisor
+                .deadline()
+                .map_or(FAR, |deadline| deadline.saturating_sub(monotonic()));
+            tokio::select! {
+                Some(input) = inputs.recv() => self.take(input),
+                _ = beat.tick() => self.beat(),
+                () = sleep_until(Instant::now() + wait) => self.happen(Event::Tick),
+            }
+        }
+    }
+
+    fn take(&mut self, input: Input) {
+        match input {
+            Input::Happened(event) => {
+                if let Event::Exited { child, .. } = event {
+                    self.forget(child);
+                }
+                self.happen(event);
+            }
+            Input::Signalled(signal) => self.on_signal(signal),
+            // A client that left before its answer is fine.
+            Input::Status(to) => drop(to.send(self.status())),
+            Input::Follow { to, stop } => {
+                let _ = to.send(self.journal.follow());
+                if stop {
+                    self.stop("asked to by command", false);
+                }
+            }
+            Input::LauncherGone => {
+                if self.launcher.take().is_some() {
+                    self.stop(
+                        "whoever started this daemon left before it was ready",
+                        false,
+                    );
+                }
+            }
+        }
+    }
+
+    fn on_signal(&mut self, signal: Signal) {
+        match signal {
+            Signal::Stop(name) => self.stop(name, self.supervisor.is_stopping()),
+            Signal::Quit => self.stop("SIGQUIT", true),
+            Signal::Child => self.reap_orphans(),
+            Signal::Dropped(name) => tracing::info!("{name} means nothing to this master"),
+        }
+    }
+
+    fn stop(&mut self, origin: &str, at_once: bool) {
+        self.happen(Event::StopRequested {
+            origin: origin.to_owned(),
+            at_once,
+        });
+    }
+
+    /// Feeds one event to the supervisor, performs what it answers, and feeds back what came of that.
+    pub(super) fn happen(&mut self, event: Event) {
+        let mut events = VecDeque::from([event]);
+        let mut actions = Vec::new();
+        while let Some(event) = events.pop_front() {
+            self.supervisor.handle(monotonic(), event, &mut actions);
+            for action in actions.drain(..) {
+                self.perform(action, &mut events);
+            }
+        }
+    }
+
+    fn beat(&mut self) {
+        let mut bytes = Vec::new();
+        if write_message(&ToChild::Beat, 0, &mut bytes).is_err() {
+            return;
+        }
+        let broken: Vec<Event> = self
+            .processes
+            .iter()
+            .filter_map(|(child, process)| {
+                let error = process.link.beat(&bytes).err()?;
+                Some(Event::LinkBroken {
+                    child: *child,
+                    reason: error.to_string(),
+                })
+            })
+            .collect();
+        for event in broken {
+            self.happen(event);
+        }
+    }
+
+    pub(super) fn reap_orphans(&self) {
+        let reaped = orphans::reap(|pid| self.processes.values().any(|p| p.pid == pid));
+        if reaped > 0 {
+            tracing::debug!("reaped {reaped} orphans");
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! What the master does on each signal.
+//!
+//! Handlers are there before anything else happens: for process 1 of a container the kernel drops every
+//! signal that has none (kill(2)).
+
+use std::io;
+
+use nix::libc::{SIGTTIN, SIGTTOU};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use crate::shell::Input;
+
+/// A signal that means something to the master.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Signal {
+    /// `TERM` or `INT`: stop in order; during a stop, at once.
+    Stop(&'static str),
+    /// `QUIT`: stop at once.
+    Quit,
+    /// `CHLD`: a child, or somebody else's child, is gone.
+    Child,
+    /// One that ends a process by default and must not end the master.
+    Dropped(&'static str),
+}
+
+/// Installs all handlers and reports each signal.
+pub(crate) fn install(inputs: &mpsc::Sender<Input>) -> io::Result<()> {
+    let table = [
+        (SignalKind::terminate(), Signal::Stop("SIGTERM")),
+        (SignalKind::interrupt(), Signal::Stop("SIGINT")),
+        (SignalKind::quit(), Signal::Quit),
+        (SignalKind::child(), Signal::Child),
+        (SignalKind::hangup(), Signal::Dropped("SIGHUP")),
+        (SignalKind::user_defined1(), Signal::Dropped("SIGUSR1")),
+        (SignalKind::user_defined2(), Signal::Dropped("SIGUSR2")),
+        (SignalKind::from_raw(SIGTTIN), Signal::Dropped("SIGTTIN")),
+        (SignalKind::from_raw(SIGTTOU), Signal::Dropped("SIGTTOU")),
+    ];
+    for (kind, meaning) in table {
+        let mut stream = signal(kind)?;
+        let inputs = inputs.clone();
+        tokio::spawn(async move {
+            while stream.recv().await.is_some() {
+                if inputs.send(Input::Signalled(meaning)).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+    Ok(())
+}
