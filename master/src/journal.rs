@@ -3,10 +3,11 @@
 //! The file is written by a thread of its own: a slow disk must not slow the master down, and a full
 //! one must not stop it. A follower that does not read loses its place, not the others' time.
 
+use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc as blocking;
 use std::time::Duration;
 
@@ -41,17 +42,19 @@ impl Journal {
         })
     }
 
-    pub(crate) fn record(&mut self, note: Note) {
+    /// `calm`: a death now is part of the plan, as in a stop.
+    pub(crate) fn record(&mut self, note: Note, calm: bool) {
+        let master = note.seat.is_none().then(std::process::id);
         let record = EventRecord {
             ts_ms: millis(monotonic()),
             event: note.event,
             role: note.seat.map_or(Role::Master, Seat::role),
             slot: note.seat.and_then(Seat::slot),
-            pid: note.pid,
+            pid: note.pid.or(master),
             generation: self.generation,
             reason: note.reason,
         };
-        log(&record, note.seat.map(|seat| seat.to_string()));
+        log(&record, note.seat, calm);
         if let Some(file) = &mut self.file {
             file.write(&record);
         }
@@ -75,22 +78,23 @@ impl Journal {
     }
 }
 
-fn log(record: &EventRecord, who: Option<String>) {
-    let who = who.unwrap_or_else(|| "master".to_owned());
-    let pid = record
-        .pid
-        .map(|pid| format!(" (pid {pid})"))
-        .unwrap_or_default();
-    let why = record
-        .reason
-        .as_ref()
-        .map(|why| format!(": {why}"))
-        .unwrap_or_default();
-    let event = record.event;
-    if matches!(event, EventName::WorkerExited | EventName::AgentExited) {
-        tracing::warn!(event = event.as_str(), "{who}{pid} exited{why}");
+fn log(record: &EventRecord, seat: Option<Seat>, calm: bool) {
+    let event = record.event.as_str();
+    let mut text = event.to_owned();
+    if let (Some(seat), Some(pid)) = (seat, record.pid) {
+        let _ = write!(text, ": {seat} (pid {pid})");
+    }
+    if let Some(reason) = &record.reason {
+        let _ = write!(text, ": {reason}");
+    }
+    let death = matches!(
+        record.event,
+        EventName::WorkerExited | EventName::AgentExited
+    );
+    if death && !calm {
+        tracing::warn!(target: "hatchery", event, "{text}");
     } else {
-        tracing::info!(event = event.as_str(), "{who}{pid} {event}{why}");
+        tracing::info!(target: "hatchery", event, "{text}");
     }
 }
 

@@ -166,21 +166,22 @@ impl Shell {
     }
 
     fn record(&mut self, mut note: Note) {
-        match note.event {
-            EventName::EggReady => {
-                note.reason = Some(self.addresses.join(", "));
-                self.journal.record(note);
-                self.report(&LaunchReport::Ready {
-                    addresses: self.addresses.clone(),
-                });
-                notify(&NotifyState::Ready);
-            }
-            EventName::Stopping => {
-                self.stop_reason = note.reason.clone().unwrap_or_default();
-                self.journal.record(note);
-                notify(&NotifyState::Stopping);
-            }
-            _ => self.journal.record(note),
+        let event = note.event;
+        if event == EventName::EggReady {
+            note.reason = Some(self.addresses.join(", "));
+        }
+        if event == EventName::Stopping {
+            self.stop_reason = note.reason.clone().unwrap_or_default();
+        }
+        self.journal.record(note, self.supervisor.is_stopping());
+        if event == EventName::EggReady {
+            self.report(&LaunchReport::Ready {
+                addresses: self.addresses.clone(),
+            });
+            notify(&NotifyState::Ready);
+        }
+        if event == EventName::Stopping {
+            notify(&NotifyState::Stopping);
         }
     }
 

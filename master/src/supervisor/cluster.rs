@@ -147,7 +147,7 @@ impl Supervisor {
 
     fn on_spawn_failed(&mut self, now: Now, child: ChildId, error: &str, out: &mut Vec<Action>) {
         let cause = format!("its process could not be created: {error}");
-        self.depart(now, child, cause, &[], out);
+        self.depart(now, child, &cause, &[], out);
     }
 
     fn on_ready(&mut self, now: Now, child: ChildId, out: &mut Vec<Action>) {
@@ -201,7 +201,7 @@ impl Supervisor {
             Some(cause) => format!("{cause}; {}", death.status),
             None => death.status.to_string(),
         };
-        self.depart(now, child, cause, &death.last_words, out);
+        self.depart(now, child, &cause, &death.last_words, out);
     }
 
     /// A child is gone, or never came to be.
@@ -209,7 +209,7 @@ impl Supervisor {
         &mut self,
         now: Now,
         child: ChildId,
-        cause: String,
+        cause: &str,
         last_words: &[String],
         out: &mut Vec<Action>,
     ) {
@@ -219,14 +219,14 @@ impl Supervisor {
         let Some(place) = self.places.get_mut(&child.seat) else {
             return;
         };
-        place.last_exit = Some(cause.clone());
+        place.last_exit = Some(cause.to_owned());
         let gone = place.vacate(now, &self.policy.backoff);
         let event = match child.seat {
             Seat::Agent => EventName::AgentExited,
             Seat::Worker(_) => EventName::WorkerExited,
         };
         let pid = gone.and_then(|occupant| occupant.pid);
-        record(out, event, Some(child.seat), pid, Some(cause.clone()));
+        record(out, event, Some(child.seat), pid, Some(cause.to_owned()));
         if let Course::Starting { .. } = self.course {
             let mut reason = format!("{} failed to start: {cause}", child.seat);
             if !last_words.is_empty() {

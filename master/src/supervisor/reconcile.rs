@@ -11,7 +11,7 @@ use hatchery_protocol::message::Member;
 use super::action::{Action, News};
 use super::cluster::{Course, Supervisor, record};
 use super::event::Now;
-use super::seat::{Occupant, Phase};
+use super::seat::{Occupant, Phase, Place};
 
 impl Supervisor {
     /// Compares what is wanted with what is.
@@ -65,7 +65,7 @@ impl Supervisor {
 
     /// The agent first, and the workers when it is ready.
     fn fill_first_seats(&mut self, out: &mut Vec<Action>) {
-        let agent_is_ready = self.places.get(&Seat::Agent).is_some_and(|p| p.is_ready());
+        let agent_is_ready = self.places.get(&Seat::Agent).is_some_and(Place::is_ready);
         for place in self.places.values_mut() {
             let may_start = place.seat == Seat::Agent || agent_is_ready;
             if may_start && place.occupant.is_none() {
@@ -176,7 +176,7 @@ impl Supervisor {
     }
 
     fn everybody_is_ready(&self) -> bool {
-        self.places.values().all(super::seat::Place::is_ready)
+        self.places.values().all(Place::is_ready)
     }
 
     /// The agent's process, once it is ready.
@@ -187,6 +187,6 @@ impl Supervisor {
 
     /// The ready workers, in order of slot.
     pub fn ready_workers(&self) -> Vec<Member> {
-        self.places.values().filter_map(|p| p.member()).collect()
+        self.places.values().filter_map(Place::member).collect()
     }
 }

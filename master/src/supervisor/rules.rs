@@ -1,1 +1,14 @@
-//! One table test per rule.
+//! One test per rule, each a story of a few lines.
+//!
+//! A story is told to a [`bench::Bench`]: what happens on the left, what the supervisor does about it on
+//! the right, both in words. Processes have names: `agent` and `w0` are the first ones in their seats,
+//! `agent.2` and `w0.2` the ones that came after them.
+
+mod bench;
+mod failed_start;
+mod healing;
+mod news;
+mod stale;
+mod start;
+mod stop;
+mod stop_during_start;

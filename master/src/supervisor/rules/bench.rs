@@ -1,0 +1,325 @@
+//! The stage for the stories: a supervisor, a clock, and names for everybody.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hatchery_protocol::control::{ChildState, ClusterState};
+use hatchery_protocol::id::{ChildId, Seat};
+
+use crate::supervisor::{
+    Action, Backoff, Death, Event, News, Note, Now, Policy, SeatReport, Status, Supervisor,
+};
+
+pub(super) const AGENT_START: Duration = Duration::from_secs(10);
+pub(super) const WORKER_START: Duration = Duration::from_secs(20);
+pub(super) const DRAIN: Duration = Duration::from_secs(30);
+pub(super) const KILL_AFTER: Duration = Duration::from_secs(2);
+pub(super) const STABLE: Duration = Duration::from_secs(60);
+/// What the master adds to a start timeout, for the child to notice first.
+pub(super) const MARGIN: Duration = Duration::from_millis(500);
+
+pub(super) struct Bench {
+    supervisor: Supervisor,
+    now: Now,
+    names: BTreeMap<String, ChildId>,
+    seats: BTreeMap<Seat, u32>,
+    notes: Vec<String>,
+}
+
+/// What the supervisor did about the last step; notes are kept apart, see [`Bench::notes`].
+#[must_use]
+pub(super) struct Done(pub(super) Vec<String>);
+
+impl Done {
+    #[track_caller]
+    pub(super) fn does(self, expected: &[&str]) {
+        assert_eq!(self.0, expected);
+    }
+
+    #[track_caller]
+    pub(super) fn does_nothing(self) {
+        self.does(&[]);
+    }
+
+    /// For steps that only set the scene.
+    pub(super) fn whatever(self) {}
+}
+
+impl Bench {
+    /// Nothing has happened yet.
+    pub(super) fn new(workers: u32) -> Self {
+        let policy = Policy {
+            workers,
+            agent_start_timeout: AGENT_START,
+            worker_start_timeout: WORKER_START,
+            drain_timeout: DRAIN,
+            kill_after: KILL_AFTER,
+            backoff: Backoff {
+                stable: STABLE,
+                ..Backoff::default()
+            },
+        };
+        Self {
+            supervisor: Supervisor::new(policy),
+            now: Now::from_secs(1000),
+            names: BTreeMap::new(),
+            seats: BTreeMap::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// The agent is ready, every worker is in its `start`.
+    pub(super) fn booting(workers: u32) -> Self {
+        let mut bench = Self::new(workers);
+        bench.started().whatever();
+        bench.becomes_ready("agent").whatever();
+        for slot in 0..workers {
+            bench.spawned(&format!("w{slot}")).whatever();
+        }
+        bench
+    }
+
+    /// Everybody is ready, nobody listens yet.
+    pub(super) fn ready_to_listen(workers: u32) -> Self {
+        let mut bench = Self::booting(workers);
+        for slot in 0..workers {
+            bench.ready(&format!("w{slot}")).whatever();
+        }
+        bench
+    }
+
+    /// After egg-ready.
+    pub(super) fn serving(workers: u32) -> Self {
+        let mut bench = Self::ready_to_listen(workers);
+        bench.listening().whatever();
+        bench
+    }
+
+    pub(super) fn started(&mut self) -> Done {
+        self.feed(Event::Started)
+    }
+
+    pub(super) fn spawned(&mut self, name: &str) -> Done {
+        let child = self.id(name);
+        self.feed(Event::Spawned {
+            child,
+            pid: pid(child),
+        })
+    }
+
+    pub(super) fn spawn_fails(&mut self, name: &str) -> Done {
+        let child = self.id(name);
+        let error = "out of memory".to_owned();
+        self.feed(Event::SpawnFailed { child, error })
+    }
+
+    pub(super) fn ready(&mut self, name: &str) -> Done {
+        let child = self.id(name);
+        self.feed(Event::Ready { child })
+    }
+
+    /// Spawned and ready.
+    pub(super) fn becomes_ready(&mut self, name: &str) -> Done {
+        let Done(mut all) = self.spawned(name);
+        all.extend(self.ready(name).0);
+        Done(all)
+    }
+
+    pub(super) fn hook_fails(&mut self, name: &str) -> Done {
+        let child = self.id(name);
+        let message = "a hook failed: no database".to_owned();
+        self.feed(Event::HookFailed { child, message })
+    }
+
+    pub(super) fn link_breaks(&mut self, name: &str) -> Done {
+        let child = self.id(name);
+        let reason = "it wrote nonsense".to_owned();
+        self.feed(Event::LinkBroken { child, reason })
+    }
+
+    pub(super) fn exits(&mut self, name: &str, code: i32) -> Done {
+        self.dies(name, Status::Code(code), &[])
+    }
+
+    /// As after a `kill` of the master's.
+    pub(super) fn is_killed(&mut self, name: &str) -> Done {
+        self.dies(name, Status::Signal(9), &[])
+    }
+
+    pub(super) fn dies(&mut self, name: &str, status: Status, last_words: &[&str]) -> Done {
+        let child = self.id(name);
+        let last_words = last_words.iter().map(|&line| line.to_owned()).collect();
+        let death = Death { status, last_words };
+        self.feed(Event::Exited { child, death })
+    }
+
+    pub(super) fn listening(&mut self) -> Done {
+        self.feed(Event::Listening)
+    }
+
+    pub(super) fn listen_fails(&mut self) -> Done {
+        let error = "127.0.0.1:7001: address in use".to_owned();
+        self.feed(Event::ListenFailed { error })
+    }
+
+    pub(super) fn stop(&mut self) -> Done {
+        self.stop_requested(false)
+    }
+
+    pub(super) fn stop_at_once(&mut self) -> Done {
+        self.stop_requested(true)
+    }
+
+    fn stop_requested(&mut self, at_once: bool) -> Done {
+        let origin = "SIGTERM".to_owned();
+        self.feed(Event::StopRequested { origin, at_once })
+    }
+
+    pub(super) fn tick(&mut self) -> Done {
+        self.feed(Event::Tick)
+    }
+
+    /// Time passes in which nothing is due.
+    #[track_caller]
+    pub(super) fn pass(&mut self, time: Duration) -> &mut Self {
+        let then = self.now + time;
+        let due = self.supervisor.deadline();
+        assert!(due.is_none_or(|due| due > then), "something is due {due:?}");
+        self.now = then;
+        self.tick().does_nothing();
+        self
+    }
+
+    /// How long the supervisor would let the clock run now.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        Some(self.supervisor.deadline()?.saturating_sub(self.now))
+    }
+
+    /// The next deadline is exactly so far away, and is reached.
+    #[track_caller]
+    pub(super) fn due_after(&mut self, time: Duration) -> Done {
+        assert_eq!(self.patience(), Some(time));
+        self.wait()
+    }
+
+    /// The next deadline is reached, wherever it is.
+    #[track_caller]
+    pub(super) fn wait(&mut self) -> Done {
+        self.now = self.supervisor.deadline().expect("a deadline");
+        self.tick()
+    }
+
+    /// The lifecycle steps made known so far, as `event seat: reason`; forgets them.
+    pub(super) fn notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
+    }
+
+    pub(super) fn state(&self) -> ClusterState {
+        self.supervisor.report(self.now).state
+    }
+
+    pub(super) fn seat(&self, seat: Seat) -> SeatReport {
+        let seats = self.supervisor.report(self.now).seats;
+        seats.into_iter().find(|s| s.seat == seat).expect("a seat")
+    }
+
+    pub(super) fn seat_state(&self, seat: Seat) -> ChildState {
+        self.seat(seat).state
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.supervisor.is_stopping()
+    }
+
+    /// A process that never was: the right seat, a number that was not given out.
+    pub(super) fn stranger(&mut self, name: &str, seat: Seat) {
+        let incarnation = u64::MAX;
+        self.names
+            .insert(name.to_owned(), ChildId { seat, incarnation });
+    }
+
+    #[track_caller]
+    pub(super) fn id(&self, name: &str) -> ChildId {
+        *self.names.get(name).expect("nobody of that name")
+    }
+
+    pub(super) fn feed(&mut self, event: Event) -> Done {
+        let mut actions = Vec::new();
+        self.supervisor.handle(self.now, event, &mut actions);
+        Done(actions.iter().filter_map(|a| self.describe(a)).collect())
+    }
+
+    fn describe(&mut self, action: &Action) -> Option<String> {
+        Some(match action {
+            Action::Spawn { child } => format!("spawn {}", self.christen(*child)),
+            Action::Listen => "listen".to_owned(),
+            Action::EggReady { child } => format!("egg-ready {}", self.name(*child)),
+            Action::Tell { to, news } => {
+                let to: Vec<_> = to.iter().map(|child| self.name(*child)).collect();
+                format!("tell {}: {}", to.join(" "), self.headline(news))
+            }
+            Action::Drain { child, budget } => format!("drain {} {budget:?}", self.name(*child)),
+            Action::Kill { child } => format!("kill {}", self.name(*child)),
+            Action::CloseListeners => "close listeners".to_owned(),
+            Action::Exit { exit } => format!("exit {}", exit.code()),
+            Action::Record(note) => {
+                self.notes.push(written(note));
+                return None;
+            }
+        })
+    }
+
+    fn headline(&self, news: &News) -> String {
+        match news {
+            News::Agent(None) => "no agent".to_owned(),
+            News::Agent(Some(pid)) => self.name_of_pid(*pid),
+            News::Workers(members) if members.is_empty() => "no workers".to_owned(),
+            News::Workers(members) => {
+                let names: Vec<_> = members.iter().map(|m| self.name_of_pid(m.pid)).collect();
+                names.join(" ")
+            }
+        }
+    }
+
+    fn christen(&mut self, child: ChildId) -> String {
+        let nth = self.seats.entry(child.seat).or_default();
+        *nth += 1;
+        let seat = match child.seat {
+            Seat::Agent => "agent".to_owned(),
+            Seat::Worker(slot) => format!("w{slot}"),
+        };
+        let name = match *nth {
+            1 => seat,
+            nth => format!("{seat}.{nth}"),
+        };
+        self.names.insert(name.clone(), child);
+        name
+    }
+
+    fn name(&self, child: ChildId) -> String {
+        let mut names = self.names.iter();
+        let found = names.find(|(_, id)| **id == child);
+        found.map_or_else(|| format!("unborn {child}"), |(name, _)| name.clone())
+    }
+
+    fn name_of_pid(&self, wanted: u32) -> String {
+        let mut names = self.names.iter();
+        let found = names.find(|(_, id)| pid(**id) == wanted);
+        found.map_or_else(|| format!("pid {wanted}"), |(name, _)| name.clone())
+    }
+}
+
+fn pid(child: ChildId) -> u32 {
+    u32::try_from(child.incarnation).map_or(u32::MAX, |incarnation| 100 + incarnation)
+}
+
+fn written(note: &Note) -> String {
+    let mut line = note.event.to_string();
+    if let Some(seat) = note.seat {
+        line.push_str(&format!(" {seat}"));
+    }
+    if let Some(reason) = &note.reason {
+        line.push_str(&format!(": {reason}"));
+    }
+    line
+}
