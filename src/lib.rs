@@ -1,1 +1,74 @@
-//! x
+//! Runs an axum application as a **master**, one **agent** and N **workers** that share its ports.
+//!
+//! - The *master* binds the ports, starts the others, watches, replaces and stops them. It runs none of
+//!   your code and serves no HTTP, so there is nothing of yours in it that could crash.
+//! - The *agent* is the place for what must exist once: schedules, long connections, watching a
+//!   configuration. Optional.
+//! - The *workers* serve requests, each with a router of its own and, by default, one thread. A crash, a
+//!   leak or a hang in one of them costs that one's requests only.
+//!
+//! # An application
+//!
+//! Implement [`Worker`], and [`Agent`] if you need it, and hand both to an [`App`] in a plain `main`:
+//!
+//! ```no_run
+//! use axum::{Router, routing::get};
+//! use hatchery::{App, BoxError, Worker, WorkerContext, async_trait};
+//!
+//! struct Web;
+//!
+//! #[async_trait]
+//! impl Worker for Web {
+//!     async fn start(&mut self, _context: &WorkerContext) -> Result<Router, BoxError> {
+//!         Ok(Router::new().route("/", get(|| async { "hello" })))
+//!     }
+//! }
+//!
+//! fn main() -> std::process::ExitCode {
+//!     App::new("hello").worker(Web).run()
+//! }
+//! ```
+//!
+//! `main` is not `async` and starts no thread before [`App::run`]: the same executable is run again for
+//! each process, and every process begins in this `main`. A worker builds its own runtime afterwards.
+//!
+//! # Running it
+//!
+//! The program is its own tool: `hello` or `hello start` runs it in the foreground, `hello --daemon` in the
+//! background, `hello status` shows it, `hello events` follows what happens and `hello stop` ends it in
+//! order. `hello --help` lists every setting; each can also stand in a TOML file (`--config FILE`) or in
+//! the environment (`HATCHERY_WORKERS=4`). `hello check` says what is wrong with them, and
+//! `hello print-config` shows which value holds and where it came from.
+//!
+//! # Order
+//!
+//! 1. The addresses are bound. One in use ends the start at once.
+//! 2. The agent starts, and only when it is ready the workers do.
+//! 3. When every worker is ready the ports begin to listen: nobody reaches a half-started application.
+//!    Now each process's `egg_ready` hook runs, once in its life.
+//! 4. A process that fails before this point fails the start, and nothing is left running. One that dies
+//!    after it is replaced, while its peers go on serving.
+//! 5. A stop lets the workers finish their requests, then the agent, then the master leaves. If the master
+//!    itself is killed, the others follow it within their grace.
+//!
+//! # Logging
+//!
+//! Use [`tracing`](https://docs.rs/tracing); every line comes out with the process it came from. Install a
+//! global subscriber before [`App::run`] to have your own instead.
+#![forbid(unsafe_code)]
+
+mod app;
+mod cli;
+mod config;
+mod dispatch;
+mod logging;
+
+pub use app::App;
+pub use async_trait::async_trait;
+pub use axum;
+pub use hatchery_agent::{Agent, AgentContext, NoAgent};
+pub use hatchery_protocol::boot::ChildSettings;
+pub use hatchery_protocol::child::members::Snapshot;
+pub use hatchery_protocol::child::{BoxError, CancellationToken, Members};
+pub use hatchery_protocol::message::Member;
+pub use hatchery_worker::{Worker, WorkerContext};

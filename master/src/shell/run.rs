@@ -101,19 +101,19 @@ async fn live(config: Config, launcher: Option<Launcher>) -> Exit {
     watch_launcher(&prepared.shell);
 
     let (alive, mut clients) = mpsc::channel(1);
-    tokio::spawn(control::serve(
+    let control = tokio::spawn(control::serve(
         prepared.control,
         prepared.shell.inputs.clone(),
         alive,
     ));
     let (exit, journal) = prepared.shell.turn_until_the_end(inputs).await;
+    control.abort();
     prepared.runtime_dir.remove_control();
     if let Some(path) = pid_file {
         remove_pid_file(&path);
     }
     journal.close();
-    // Ends when the last client's task dropped its handle; the accepting task keeps one, so in practice
-    // this is the time that clients get.
+    // Ends as soon as the last client's task is done.
     let _ = tokio::time::timeout(FAREWELL, clients.recv()).await;
     exit
 }

@@ -1,0 +1,69 @@
+//! Lives many random lives of a cluster in virtual time: the real supervisor, model children.
+//!
+//! A life is a seed. The seed draws a policy, a world (`scenario`) and everything that happens in it:
+//! children boot, die, hang and lie (`child`), events are late, double and wrong (`world`), and after
+//! every step a judge that knows the rules but not the code looks at what was done (`judge`).
+//!
+//! `HATCHERY_SIM_SEEDS` is how many lives to live; a seed that fails is printed with the last it did
+//! and becomes a test here.
+
+mod child;
+mod judge;
+mod known;
+mod rng;
+mod scenario;
+mod tally;
+mod trace;
+mod world;
+
+use std::time::Instant;
+
+use tally::Tally;
+use trace::Trace;
+use world::World;
+
+fn replay(seed: u64) {
+    live(seed);
+}
+
+fn live(seed: u64) -> Tally {
+    match World::new(seed, &mut Trace::off()).run() {
+        Ok(tally) => tally,
+        Err(broken) => {
+            // The same life again, with somebody writing.
+            let mut trace = Trace::on();
+            let again = World::new(seed, &mut trace).run();
+            assert_eq!(again, Err(broken.clone()), "seed {seed} is not deterministic");
+            panic!("seed {seed}: {broken}; the last of it:\n{}", trace.text());
+        }
+    }
+}
+
+/// Fewer where every step takes ten times as long.
+fn seeds() -> u64 {
+    let default = if cfg!(debug_assertions) { 5_000 } else { 200_000 };
+    match std::env::var("HATCHERY_SIM_SEEDS") {
+        Ok(count) => count.parse().expect("HATCHERY_SIM_SEEDS is a number"),
+        Err(_) => default,
+    }
+}
+
+#[test]
+fn every_life_keeps_the_rules() {
+    let begin = Instant::now();
+    let mut all = Tally::default();
+    for seed in 0..seeds() {
+        all += live(seed);
+    }
+    println!("{all:?} in {:.1} s", begin.elapsed().as_secs_f64());
+    if all.schedules >= 1_000 {
+        assert!(all.counts().iter().all(|&n| n > 0), "the worlds are too tame: {all:?}");
+    }
+}
+
+#[test]
+fn a_seed_is_a_life() {
+    for seed in 0..50 {
+        assert_eq!(live(seed), live(seed));
+    }
+}

@@ -1,0 +1,57 @@
+//! How much was seen.
+
+use std::ops::AddAssign;
+
+/// Counts over one schedule or many.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) schedules: u64,
+    pub(crate) steps: u64,
+    /// Schedules that came as far as egg-ready.
+    pub(crate) served: u64,
+    /// Schedules that were well again after the faults ended.
+    pub(crate) healed: u64,
+    pub(crate) spawns: u64,
+    pub(crate) kills: u64,
+    pub(crate) drains: u64,
+    /// Schedules that were stopped at once, from the beginning or later.
+    pub(crate) at_once: u64,
+    pub(crate) exits_0: u64,
+    pub(crate) exits_3: u64,
+    pub(crate) exits_5: u64,
+}
+
+impl Tally {
+    /// Each count, for the check that none of them is nothing.
+    pub(crate) const fn counts(&self) -> [u64; 11] {
+        [
+            self.schedules,
+            self.steps,
+            self.served,
+            self.healed,
+            self.spawns,
+            self.kills,
+            self.drains,
+            self.at_once,
+            self.exits_0,
+            self.exits_3,
+            self.exits_5,
+        ]
+    }
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.schedules += other.schedules;
+        self.steps += other.steps;
+        self.served += other.served;
+        self.healed += other.healed;
+        self.spawns += other.spawns;
+        self.kills += other.kills;
+        self.drains += other.drains;
+        self.at_once += other.at_once;
+        self.exits_0 += other.exits_0;
+        self.exits_3 += other.exits_3;
+        self.exits_5 += other.exits_5;
+    }
+}

@@ -1,0 +1,104 @@
+//! What an author builds in `main`.
+
+use std::fmt;
+use std::process::ExitCode;
+
+use hatchery_agent::{Agent, NoAgent};
+use hatchery_worker::Worker;
+
+use crate::dispatch;
+
+/// An application: a name, an agent and a worker.
+///
+/// Every process of the cluster begins in the same `main` and builds the same `App`; [`run`](Self::run)
+/// finds out which process this is. So constructors should only put values together: connections, threads
+/// and files belong into [`Agent::start`] and [`Worker::start`], which run where they are needed.
+///
+/// ```no_run
+/// use axum::Router;
+/// use hatchery::{Agent, AgentContext, App, BoxError, Worker, WorkerContext, async_trait};
+///
+/// struct Clock;
+///
+/// #[async_trait]
+/// impl Agent for Clock {
+///     async fn start(&mut self, _context: &AgentContext) -> Result<(), BoxError> {
+///         Ok(())
+///     }
+/// }
+///
+/// struct Web;
+///
+/// #[async_trait]
+/// impl Worker for Web {
+///     async fn start(&mut self, _context: &WorkerContext) -> Result<Router, BoxError> {
+///         Ok(Router::new())
+///     }
+/// }
+///
+/// fn main() -> std::process::ExitCode {
+///     App::new("clock")
+///         .version(env!("CARGO_PKG_VERSION"))
+///         .agent(Clock)
+///         .worker(Web)
+///         .run()
+/// }
+/// ```
+#[must_use = "an application does nothing until `run`"]
+pub struct App {
+    pub(crate) name: String,
+    pub(crate) version: Option<String>,
+    pub(crate) agent: Box<dyn Agent>,
+    pub(crate) worker: Option<Box<dyn Worker>>,
+}
+
+impl App {
+    /// An application of that name: 1 to 64 characters out of `A-Z a-z 0-9 . _ -`.
+    ///
+    /// The name says where a running application is found, unless `--name` says otherwise.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            version: None,
+            agent: Box::new(NoAgent),
+            worker: None,
+        }
+    }
+
+    /// The application's own version, for `--version`.
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.version = Some(version.into());
+        self
+    }
+
+    /// What must exist once. Without this there is an agent process that does nothing.
+    pub fn agent(mut self, agent: impl Agent + 'static) -> Self {
+        self.agent = Box::new(agent);
+        self
+    }
+
+    /// What serves requests. Every application has one.
+    pub fn worker(mut self, worker: impl Worker + 'static) -> Self {
+        self.worker = Some(Box::new(worker));
+        self
+    }
+
+    /// Does what the command line asks, as whichever process this is, and returns the code to end with.
+    ///
+    /// Call it first thing in a plain `main`, before there is a second thread or a runtime, and return its
+    /// result: it changes signal handling and the environment of the process, and the agent and the workers
+    /// live inside this call, too.
+    #[must_use = "return it from `main`"]
+    pub fn run(self) -> ExitCode {
+        dispatch::run(self).into()
+    }
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("App")
+            .field("name", &self.name)
+            .field("version", &self.version)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,218 @@
+//! The command line, as data.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+
+use crate::config::{self, Layer};
+
+/// What an operator asks. Without a verb it is `start`, and its flags may stand alone.
+#[derive(Debug, Parser)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub(super) verb: Option<Verb>,
+
+    #[command(flatten)]
+    pub(super) start: Sources,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Run the application until it is stopped (the default)
+    Start(Box<Sources>),
+    /// Stop the running application in order, and wait until it is gone
+    Stop {
+        #[command(flatten)]
+        target: Target,
+        /// How long to wait for it
+        #[arg(long, value_name = "TIME", default_value = "60s", value_parser = config::timeout_value)]
+        timeout: Duration,
+    },
+    /// Show the running application
+    Status {
+        #[command(flatten)]
+        target: Target,
+        /// As one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Follow what happens in the running application
+    Events {
+        #[command(flatten)]
+        target: Target,
+        /// As JSON, one object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say what is wrong with the configuration, without starting anything
+    Check(Box<Sources>),
+    /// Show the effective configuration as TOML, and where each value comes from
+    PrintConfig(Box<Sources>),
+}
+
+/// The settings, as far as the command line gives them.
+#[derive(Debug, Args)]
+pub(super) struct Sources {
+    #[command(flatten)]
+    pub(super) flags: Layer,
+
+    /// Read settings from this TOML file; environment and flags count more
+    #[arg(long, value_name = "FILE", value_parser = config::path_value)]
+    pub(super) config: Option<PathBuf>,
+}
+
+/// Which running application is meant.
+#[derive(Debug, Args)]
+pub(super) struct Target {
+    /// The name it was started with
+    #[arg(long, value_name = "NAME", value_parser = config::check_name)]
+    pub(super) name: Option<String>,
+
+    /// The runtime directory it was started with
+    #[arg(long, value_name = "DIR", value_parser = config::path_value)]
+    pub(super) runtime_dir: Option<PathBuf>,
+
+    /// The configuration file it was started with
+    #[arg(long, value_name = "FILE", value_parser = config::path_value)]
+    pub(super) config: Option<PathBuf>,
+}
+
+impl Target {
+    pub(super) fn into_sources(self) -> Sources {
+        Sources {
+            flags: Layer {
+                name: self.name,
+                runtime_dir: self.runtime_dir,
+                ..Layer::default()
+            },
+            config: self.config,
+        }
+    }
+}
+
+/// Reads the command line of an application.
+pub(super) fn parse(
+    name: &str,
+    version: Option<&str>,
+    arguments: impl IntoIterator<Item = OsString>,
+) -> Result<Cli, clap::Error> {
+    let hatchery = concat!("hatchery ", env!("CARGO_PKG_VERSION"));
+    let version = version.map_or_else(
+        || format!("({hatchery})"),
+        |version| format!("{version} ({hatchery})"),
+    );
+    let matches = Cli::command()
+        .name(name.to_owned())
+        .version(version)
+        .about("An application run by hatchery as a master, an agent and workers")
+        .long_about(None)
+        .try_get_matches_from(arguments)?;
+    Cli::from_arg_matches(&matches)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Cli, clap::Error> {
+        let arguments = line.split(' ').filter(|word| !word.is_empty());
+        parse(
+            "app",
+            Some("1.2.3"),
+            std::iter::once("app").chain(arguments).map(Into::into),
+        )
+    }
+
+    /// The flags of `start`, with or without the verb.
+    fn flags(line: &str) -> Layer {
+        let cli = parsed(line).unwrap();
+        match cli.verb {
+            Some(Verb::Start(sources)) => sources.flags,
+            None => cli.start.flags,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn start_is_the_default() {
+        assert_eq!(flags(""), Layer::default());
+        for line in [
+            "--workers 2",
+            "--workers=auto --daemon",
+            "--listen 127.0.0.1:1 --listen [::1]:2",
+            "--drain-timeout 1m --name x.y --log-level info,a=debug",
+        ] {
+            let spoken = flags(&format!("start {line}"));
+            assert_eq!(spoken, flags(line));
+            assert_ne!(spoken, Layer::default());
+        }
+        assert_eq!(
+            flags("--listen 127.0.0.1:1 --listen [::1]:2")
+                .listen
+                .unwrap()
+                .len(),
+            2
+        );
+        assert_eq!(flags("--daemon").daemon, Some(true));
+        assert_eq!(flags("--daemon=false").daemon, Some(false));
+    }
+
+    #[test]
+    fn nonsense_is_a_usage_error_that_names_the_flag() {
+        for (line, part) in [
+            ("--workers 0", "--workers"),
+            ("--workers many", "--workers"),
+            ("--threads 0", "--threads"),
+            ("--port 70000", "--port"),
+            ("--port 1 --listen 127.0.0.1:2", "--listen"),
+            ("--listen nowhere", "--listen"),
+            ("--strategy fair", "--strategy"),
+            ("--drain-timeout 30", "add a unit"),
+            ("--header-timeout 0s", "--header-timeout"),
+            ("--master-timeout 1s", "at least 2s"),
+            ("--name a/b", "--name"),
+            ("--log-format xml", "--log-format"),
+            ("--log-level inof", "--log-level"),
+            ("--on-master-death cry", "--on-master-death"),
+            ("--daemon=maybe", "--daemon"),
+            ("--runtime-dir=", "--runtime-dir"),
+            ("--worker 2", "--workers"),
+            ("dance", "dance"),
+            ("--workers 2 status", "status"),
+            ("status --workers 2", "--workers"),
+            ("stop --timeout 0s", "--timeout"),
+        ] {
+            let error = parsed(line).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{line}");
+            assert!(error.to_string().contains(part), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn help_and_version_are_no_errors() {
+        for line in ["--help", "-h", "--version", "help", "stop --help"] {
+            assert_eq!(parsed(line).unwrap_err().exit_code(), 0, "{line}");
+        }
+        let version = parsed("--version").unwrap_err().to_string();
+        assert!(version.starts_with("app 1.2.3 (hatchery "), "{version}");
+    }
+
+    #[test]
+    fn commands_that_ask_a_running_application_say_which() {
+        let cli = parsed("status --json --name other --runtime-dir /run/x").unwrap();
+        let Some(Verb::Status { target, json: true }) = cli.verb else {
+            panic!("{cli:?}");
+        };
+        let sources = target.into_sources();
+        assert_eq!(sources.flags.name.as_deref(), Some("other"));
+        assert_eq!(sources.flags.runtime_dir, Some("/run/x".into()));
+    }
+}

@@ -1,0 +1,152 @@
+//! The commands: `myapp start | stop | status | events | check | print-config`.
+
+mod args;
+mod client;
+mod events;
+pub(crate) mod say;
+mod start;
+mod status;
+mod stop;
+mod table;
+
+use std::path::PathBuf;
+
+use hatchery_master::Launcher;
+use hatchery_protocol::exit::Exit;
+
+use crate::app::App;
+use crate::config::{self, ConfigError, Inputs, Settings};
+use args::{Sources, Target, Verb};
+use client::Client;
+
+/// Does what the command line asks. `launcher` is there in a process that `start --daemon` started.
+pub(crate) fn run(app: &App, launcher: Option<Launcher>) -> Exit {
+    let cli = match args::parse(&app.name, app.version.as_deref(), std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version come this way, too.
+            let _ = error.print();
+            return if error.exit_code() == 0 {
+                Exit::Orderly
+            } else {
+                Exit::Usage
+            };
+        }
+    };
+    let result = match cli.verb {
+        None => start(app, cli.start, launcher),
+        Some(Verb::Start(sources)) => start(app, *sources, launcher),
+        Some(Verb::Check(sources)) => check(app, *sources),
+        Some(Verb::PrintConfig(sources)) => print_config(app, *sources),
+        Some(Verb::Stop { target, timeout }) => {
+            reach(app, target).and_then(|client| stop::run(&client, timeout))
+        }
+        Some(Verb::Status { target, json }) => {
+            reach(app, target).and_then(|client| status::run(&client, json))
+        }
+        Some(Verb::Events { target, json }) => {
+            reach(app, target).and_then(|client| events::run(&client, json))
+        }
+    };
+    match result {
+        Ok(exit) => exit,
+        Err(failure) => {
+            failure.sentences.iter().for_each(say::error);
+            failure.exit
+        }
+    }
+}
+
+/// Why a command did not do what it was asked.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    exit: Exit,
+    sentences: Vec<String>,
+}
+
+impl Failure {
+    fn new(exit: Exit, sentence: impl Into<String>) -> Self {
+        Self {
+            exit,
+            sentences: vec![sentence.into()],
+        }
+    }
+}
+
+/// What a command comes to.
+type Outcome = Result<Exit, Failure>;
+
+fn start(app: &App, sources: Sources, launcher: Option<Launcher>) -> Outcome {
+    if app.worker.is_none() {
+        return Err(Failure::new(
+            Exit::Usage,
+            "this application has no worker: give it one with App::worker",
+        ));
+    }
+    start::run(checked(app, sources)?, launcher)
+}
+
+fn check(app: &App, sources: Sources) -> Outcome {
+    checked(app, sources)?;
+    say::answer("configuration ok");
+    Ok(Exit::Orderly)
+}
+
+fn print_config(app: &App, sources: Sources) -> Outcome {
+    let (settings, problems) = load(app, sources)?;
+    bad_config(problems.iter().map(ToString::to_string).collect())?;
+    say::answer(config::to_toml(&settings).trim_end());
+    Ok(Exit::Orderly)
+}
+
+/// The settings, if nothing is wrong with them or with the paths they name.
+fn checked(app: &App, sources: Sources) -> Result<Settings, Failure> {
+    let (settings, problems) = load(app, sources)?;
+    let mut sentences: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    sentences.extend(config::unusable_paths(&settings));
+    bad_config(sentences)?;
+    Ok(settings)
+}
+
+/// Where the running application answers. Only what is wrong with its name or place matters here: an
+/// application must be stoppable after a mistake elsewhere in its file.
+fn reach(app: &App, target: Target) -> Result<Client, Failure> {
+    let (settings, problems) = load(app, target.into_sources())?;
+    let keys = ["name", "runtime_dir"];
+    let concerning = |problem: &&ConfigError| problem.concerns(&keys);
+    bad_config(
+        problems
+            .iter()
+            .filter(concerning)
+            .map(ToString::to_string)
+            .collect(),
+    )?;
+    let config = settings.config;
+    Ok(Client::new(config.name, &config.runtime_dir))
+}
+
+fn load(app: &App, sources: Sources) -> Result<(Settings, Vec<ConfigError>), Failure> {
+    let cwd: PathBuf = std::env::current_dir().map_err(|error| {
+        Failure::new(
+            Exit::BadConfig,
+            format!("the current directory is gone or unreadable: {error}"),
+        )
+    })?;
+    Ok(config::load(Inputs {
+        app: &app.name,
+        flags: sources.flags,
+        config: sources.config,
+        environment: std::env::vars_os(),
+        cwd: &cwd,
+    }))
+}
+
+fn bad_config(sentences: Vec<String>) -> Result<(), Failure> {
+    if sentences.is_empty() {
+        return Ok(());
+    }
+    Err(Failure {
+        exit: Exit::BadConfig,
+        sentences,
+    })
+}

@@ -1,0 +1,65 @@
+//! `start`: becoming the master, in the foreground or behind the terminal.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use hatchery_master::Launcher;
+use hatchery_protocol::exit::Exit;
+
+use super::{Failure, Outcome, say};
+use crate::config::Settings;
+use crate::logging;
+
+/// Runs the master to its end, or, for a daemon, until it is ready.
+pub(super) fn run(settings: Settings, launcher: Option<Launcher>) -> Outcome {
+    if settings.front.daemon && launcher.is_none() {
+        return daemonise(&settings);
+    }
+    let Settings { config, front, .. } = settings;
+    if let Some(path) = &front.log_file {
+        redirect(path).map_err(|error| {
+            let path = path.display();
+            Failure::new(
+                Exit::BadConfig,
+                format!("`log_file` cannot be {path}: {error}"),
+            )
+        })?;
+    }
+    // Held to the end: dropping it writes what is still queued.
+    let _log = logging::master(config.log_format, &config.log_level);
+    Ok(hatchery_master::run(config, launcher))
+}
+
+/// Runs this command line again behind the terminal, where `launcher` tells it not to do so once more.
+fn daemonise(settings: &Settings) -> Outcome {
+    let config = &settings.config;
+    // Made here, for the default log lies in it.
+    hatchery_master::check_runtime_dir(&config.runtime_dir)
+        .map_err(|error| Failure::new(Exit::BadConfig, error.to_string()))?;
+    let default = config.runtime_dir.join("daemon.log");
+    let output = settings.front.log_file.as_deref().unwrap_or(&default);
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    match hatchery_master::launch_daemon(arguments, output) {
+        Ok(launched) => {
+            let (name, pid) = (&config.name, launched.pid);
+            let addresses = launched.addresses.join(", ");
+            say::answer(format_args!("{name} is ready on {addresses} (pid {pid})"));
+            Ok(Exit::Orderly)
+        }
+        Err(error) => Err(Failure::new(error.exit, error.message)),
+    }
+}
+
+/// Puts standard output and standard error into the file. Children inherit both, so they write there, too.
+fn redirect(path: &Path) -> std::io::Result<()> {
+    let file = File::options()
+        .append(true)
+        .create(true)
+        .mode(0o640)
+        .open(path)?;
+    rustix::stdio::dup2_stdout(&file)?;
+    rustix::stdio::dup2_stderr(&file)?;
+    Ok(())
+}

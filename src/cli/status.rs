@@ -1,0 +1,167 @@
+//! `status`: the running application at one glance.
+
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use hatchery_protocol::control::{Reply, Request, Status};
+use hatchery_protocol::exit::Exit;
+
+use super::client::Client;
+use super::table::aligned;
+use super::{Outcome, say};
+
+/// Asks the master and prints what it says.
+pub(super) fn run(client: &Client, json: bool) -> Outcome {
+    let status = match client.ask(&Request::Status)? {
+        Reply::Status(status) => status,
+        Reply::Event(_) | Reply::Error { .. } => {
+            return Err(client.failed("the master answered something else than its status"));
+        }
+    };
+    if json {
+        say::answer(serde_json::to_string(&status).map_err(|e| client.failed(&e.to_string()))?);
+    } else {
+        say::answer(readable(&status).trim_end());
+    }
+    Ok(Exit::Orderly)
+}
+
+fn readable(status: &Status) -> String {
+    let uptime = Duration::from_secs(status.uptime_ms / 1000);
+    format!(
+        "{} is {}, up {}, generation {}, hatchery {}\n\n{}\n{}",
+        status.name,
+        status.state.as_str(),
+        humantime::format_duration(uptime),
+        status.generation,
+        status.version,
+        aligned(&processes(status)),
+        aligned(&listeners(status)),
+    )
+}
+
+fn processes(status: &Status) -> Vec<Vec<String>> {
+    let mut rows = vec![row([
+        "PROCESS",
+        "PID",
+        "STATE",
+        "GEN",
+        "RESTARTS",
+        "CONNECTIONS",
+        "IN FLIGHT",
+        "REQUESTS",
+        "MEMORY",
+        "LAG",
+        "LAST EXIT",
+    ])];
+    let pid = |pid: Option<u32>| pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
+    rows.push(vec!["master".into(), status.master.pid.to_string()]);
+    let agent = &status.agent;
+    rows.push(vec![
+        "agent".into(),
+        pid(agent.pid),
+        agent.state.as_str().into(),
+        String::new(),
+        agent.restarts.to_string(),
+    ]);
+    for worker in &status.workers {
+        rows.push(vec![
+            format!("worker {}", worker.slot),
+            pid(worker.pid),
+            worker.state.as_str().into(),
+            worker.generation.to_string(),
+            worker.restarts.to_string(),
+            worker.connections.to_string(),
+            worker.in_flight.to_string(),
+            worker.requests.to_string(),
+            ByteSize::b(worker.rss_bytes).display().iec().to_string(),
+            format!("{} ms", worker.lag_ms),
+            worker.last_exit.clone().unwrap_or_default(),
+        ]);
+    }
+    rows
+}
+
+fn listeners(status: &Status) -> Vec<Vec<String>> {
+    let mut rows = vec![row(["ADDRESS", "STRATEGY", "ACCEPTED"])];
+    rows.extend(status.listeners.iter().map(|listener| {
+        vec![
+            listener.address.clone(),
+            listener.strategy.clone(),
+            listener.accepted.to_string(),
+        ]
+    }));
+    rows
+}
+
+fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
+    cells.map(String::from).to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use hatchery_protocol::control::{
+        AgentStatus, ChildState, ClusterState, ListenerStatus, MasterStatus, WorkerStatus,
+    };
+
+    use super::*;
+
+    #[test]
+    fn people_can_read_it() {
+        let worker = WorkerStatus {
+            slot: 0,
+            pid: Some(102),
+            state: ChildState::Ready,
+            generation: 1,
+            restarts: 0,
+            connections: 12,
+            in_flight: 3,
+            requests: 4567,
+            rss_bytes: 12 * 1024 * 1024,
+            lag_ms: 1,
+            last_exit: None,
+        };
+        let status = Status {
+            name: "hello".into(),
+            state: ClusterState::Ready,
+            generation: 1,
+            uptime_ms: 192_345,
+            version: "0.1.0".into(),
+            master: MasterStatus { pid: 100 },
+            agent: AgentStatus {
+                pid: Some(101),
+                state: ChildState::Ready,
+                restarts: 0,
+            },
+            workers: vec![
+                worker.clone(),
+                WorkerStatus {
+                    slot: 1,
+                    pid: None,
+                    state: ChildState::Waiting,
+                    restarts: 2,
+                    last_exit: Some("signal 9".into()),
+                    ..worker
+                },
+            ],
+            listeners: vec![ListenerStatus {
+                address: "127.0.0.1:7001".into(),
+                strategy: "shared".into(),
+                accepted: 1234,
+            }],
+        };
+        assert_eq!(
+            readable(&status),
+            "hello is ready, up 3m 12s, generation 1, hatchery 0.1.0\n\
+             \n\
+             PROCESS   PID  STATE    GEN  RESTARTS  CONNECTIONS  IN FLIGHT  REQUESTS    MEMORY   LAG  LAST EXIT\n\
+             master    100\n\
+             agent     101  ready                0\n\
+             worker 0  102  ready      1         0           12          3      4567  12.0 MiB  1 ms\n\
+             worker 1    -  waiting    1         2           12          3      4567  12.0 MiB  1 ms  signal 9\n\
+             \n\
+             ADDRESS         STRATEGY  ACCEPTED\n\
+             127.0.0.1:7001  shared        1234\n"
+        );
+    }
+}

@@ -1,0 +1,227 @@
+//! The table of settings: what each is called, how it is read and how it is shown.
+//!
+//! A key has one name: `drain_timeout` in the file, `HATCHERY_DRAIN_TIMEOUT` in the environment,
+//! `--drain-timeout` on the command line. Whatever treats all settings alike walks this table.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use hatchery_master::{Address, Strategy};
+use hatchery_protocol::boot::{LogFormat, OnMasterDeath};
+use toml::Value;
+
+use super::layer::Layer;
+use super::value::{self, Parsed, Workers};
+
+/// One setting.
+pub(crate) struct Key {
+    /// `snake_case`, as in the file.
+    pub(crate) name: &'static str,
+    /// Which kind of TOML value it is.
+    pub(crate) form: Form,
+    /// Reads one value into the layer. A setting that may have several takes each call as one more.
+    pub(crate) read: fn(&mut Layer, &str) -> Parsed<()>,
+    /// Whether the layer says it.
+    pub(crate) is_set: fn(&Layer) -> bool,
+    /// Copies it from the second layer to the first.
+    pub(crate) copy: fn(&mut Layer, &Layer),
+    /// As in the file; `None` when the layer does not say it.
+    pub(crate) show: fn(&Layer) -> Option<Value>,
+}
+
+/// Which TOML values a setting takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// A string only.
+    Text,
+    /// An integer, or a string.
+    Number,
+    /// A string; an integer is let through to its parser, which asks for the unit.
+    Time,
+    /// A boolean.
+    Switch,
+    /// A string or an array of strings.
+    List,
+}
+
+impl Key {
+    /// `HATCHERY_DRAIN_TIMEOUT`.
+    pub(crate) fn variable(&self) -> String {
+        format!("HATCHERY_{}", self.name.to_ascii_uppercase())
+    }
+
+    /// `--drain-timeout`.
+    pub(crate) fn flag(&self) -> String {
+        format!("--{}", self.name.replace('_', "-"))
+    }
+}
+
+macro_rules! key {
+    ($name:ident, $form:ident, $parse:path) => {
+        Key {
+            name: stringify!($name),
+            form: Form::$form,
+            read: |layer, text| {
+                layer.$name = Some($parse(text)?);
+                Ok(())
+            },
+            is_set: |layer| layer.$name.is_some(),
+            copy: |into, from| into.$name.clone_from(&from.$name),
+            show: |layer| layer.$name.as_ref().map(Show::show),
+        }
+    };
+}
+
+/// Every setting, in the order of [`Layer`].
+pub(crate) const KEYS: &[Key] = &[
+    key!(workers, Number, value::workers),
+    key!(threads, Number, value::threads),
+    Key {
+        read: |layer, text| {
+            let address = value::address(text)?;
+            layer.listen.get_or_insert_default().push(address);
+            Ok(())
+        },
+        ..key!(listen, List, no_scalar)
+    },
+    key!(port, Number, value::port),
+    key!(strategy, Text, value::strategy),
+    key!(daemon, Switch, value::switch),
+    key!(name, Text, value::name),
+    key!(runtime_dir, Text, value::path),
+    key!(pid_file, Text, value::path),
+    key!(events, Text, value::path),
+    key!(log_format, Text, value::log_format),
+    key!(log_file, Text, value::path),
+    key!(log_level, Text, value::log_level),
+    key!(agent_start_timeout, Time, value::timeout),
+    key!(worker_start_timeout, Time, value::timeout),
+    key!(drain_timeout, Time, value::duration),
+    key!(lame_duck, Time, value::duration),
+    key!(orphan_grace, Time, value::duration),
+    key!(master_timeout, Time, value::master_timeout),
+    key!(header_timeout, Time, value::timeout),
+    key!(on_master_death, Text, value::on_master_death),
+];
+
+/// Stands in the table where a setting has several values and is read one by one.
+fn no_scalar(text: &str) -> Parsed<Vec<Address>> {
+    value::address(text).map(|address| vec![address])
+}
+
+/// A value as it stands in the file.
+trait Show {
+    fn show(&self) -> Value;
+}
+
+impl Show for u16 {
+    fn show(&self) -> Value {
+        Value::Integer((*self).into())
+    }
+}
+
+impl Show for u32 {
+    fn show(&self) -> Value {
+        Value::Integer((*self).into())
+    }
+}
+
+impl Show for bool {
+    fn show(&self) -> Value {
+        Value::Boolean(*self)
+    }
+}
+
+impl Show for Workers {
+    fn show(&self) -> Value {
+        match self {
+            Self::Auto => Value::String(self.to_string()),
+            Self::Count(count) => count.show(),
+        }
+    }
+}
+
+impl Show for String {
+    fn show(&self) -> Value {
+        Value::String(self.clone())
+    }
+}
+
+impl Show for PathBuf {
+    fn show(&self) -> Value {
+        Value::String(Path::to_string_lossy(self).into_owned())
+    }
+}
+
+impl Show for Duration {
+    fn show(&self) -> Value {
+        Value::String(humantime::format_duration(*self).to_string())
+    }
+}
+
+impl Show for Vec<Address> {
+    fn show(&self) -> Value {
+        Value::Array(
+            self.iter()
+                .map(|address| Value::String(address.to_string()))
+                .collect(),
+        )
+    }
+}
+
+impl Show for Strategy {
+    fn show(&self) -> Value {
+        Value::String(self.to_string())
+    }
+}
+
+impl Show for LogFormat {
+    fn show(&self) -> Value {
+        Value::String(
+            match self {
+                Self::Text => "text",
+                Self::Json => "json",
+            }
+            .into(),
+        )
+    }
+}
+
+impl Show for OnMasterDeath {
+    fn show(&self) -> Value {
+        Value::String(
+            match self {
+                Self::Drain => "drain",
+                Self::Kill => "kill",
+            }
+            .into(),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Args as _;
+
+    use super::*;
+
+    /// A setting that is a flag but not in the table could not be set in the file, and the reverse.
+    #[test]
+    fn the_table_and_the_flags_are_the_same_settings() {
+        let command = Layer::augment_args(clap::Command::new("x"));
+        let flags: Vec<String> = command
+            .get_arguments()
+            .filter_map(|arg| arg.get_long())
+            .map(|long| format!("--{long}"))
+            .collect();
+        let table: Vec<String> = KEYS.iter().map(Key::flag).collect();
+        assert_eq!(flags, table);
+    }
+
+    #[test]
+    fn one_name_in_three_spellings() {
+        let key = KEYS.iter().find(|key| key.name == "drain_timeout").unwrap();
+        assert_eq!(key.variable(), "HATCHERY_DRAIN_TIMEOUT");
+        assert_eq!(key.flag(), "--drain-timeout");
+    }
+}

@@ -1,0 +1,108 @@
+//! What one source says: every setting, each said or not.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hatchery_master::{Address, Strategy};
+use hatchery_protocol::boot::{LogFormat, OnMasterDeath};
+
+use super::value::{self, Workers};
+
+/// The settings that one source gives. Flags, variables and the file all become one of these.
+///
+/// The order here is the order of `--help` and of `print-config`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
+pub(crate) struct Layer {
+    /// How many workers: a number from 1 to 1024, or auto for one per usable CPU [default: auto]
+    #[arg(long, value_name = "N|auto", value_parser = value::workers)]
+    pub(crate) workers: Option<Workers>,
+
+    /// Threads of each worker [default: 1]
+    #[arg(long, value_name = "N", value_parser = value::threads)]
+    pub(crate) threads: Option<u32>,
+
+    /// An address to serve; may be given several times. Forms: 127.0.0.1:7001, [::1]:7001, unix:/path,
+    /// systemd [default: 127.0.0.1:7001]
+    #[arg(long, value_name = "ADDR", value_parser = value::address)]
+    pub(crate) listen: Option<Vec<Address>>,
+
+    /// Short for --listen 127.0.0.1:P
+    #[arg(long, value_name = "P", value_parser = value::port, conflicts_with = "listen")]
+    pub(crate) port: Option<u16>,
+
+    /// How connections are shared among workers: shared (or none) [default: shared]
+    #[arg(long, value_name = "NAME", value_parser = value::strategy)]
+    pub(crate) strategy: Option<Strategy>,
+
+    /// Run in the background; returns when the application is ready
+    #[arg(
+        long,
+        value_name = "BOOL",
+        value_parser = value::switch,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub(crate) daemon: Option<bool>,
+
+    /// The application's name: names the runtime directory and stands in logs
+    #[arg(long, value_name = "NAME", value_parser = value::name)]
+    pub(crate) name: Option<String>,
+
+    /// Where the control socket and the lock are [default: depends on the name]
+    #[arg(long, value_name = "DIR", value_parser = value::path)]
+    pub(crate) runtime_dir: Option<PathBuf>,
+
+    /// Write the master's process id here
+    #[arg(long, value_name = "FILE", value_parser = value::path)]
+    pub(crate) pid_file: Option<PathBuf>,
+
+    /// Append lifecycle events here, one JSON object a line
+    #[arg(long, value_name = "FILE", value_parser = value::path)]
+    pub(crate) events: Option<PathBuf>,
+
+    /// How log lines look: text or json [default: text]
+    #[arg(long, value_name = "FORMAT", value_parser = value::log_format)]
+    pub(crate) log_format: Option<LogFormat>,
+
+    /// Append everything that master, agent and workers print here instead of on the terminal
+    #[arg(long, value_name = "FILE", value_parser = value::path)]
+    pub(crate) log_file: Option<PathBuf>,
+
+    /// What is logged: off, error, warn, info, debug, trace, or a filter like info,my_app=debug
+    /// [default: info]
+    #[arg(long, value_name = "FILTER", value_parser = value::log_level)]
+    pub(crate) log_level: Option<String>,
+
+    /// How long `Agent::start` may take [default: 60s]
+    #[arg(long, value_name = "TIME", value_parser = value::timeout)]
+    pub(crate) agent_start_timeout: Option<Duration>,
+
+    /// How long `Worker::start` may take [default: 60s]
+    #[arg(long, value_name = "TIME", value_parser = value::timeout)]
+    pub(crate) worker_start_timeout: Option<Duration>,
+
+    /// How long a stop may take before what is left is cut off [default: 30s]
+    #[arg(long, value_name = "TIME", value_parser = value::duration)]
+    pub(crate) drain_timeout: Option<Duration>,
+
+    /// How long a leaving worker keeps answering on open connections, asking clients to go [default: 2s]
+    #[arg(long, value_name = "TIME", value_parser = value::duration)]
+    pub(crate) lame_duck: Option<Duration>,
+
+    /// How long agent and workers may go on without their master [default: 5s]
+    #[arg(long, value_name = "TIME", value_parser = value::duration)]
+    pub(crate) orphan_grace: Option<Duration>,
+
+    /// After how much silence the master counts as lost; at least 2s [default: 15s]
+    #[arg(long, value_name = "TIME", value_parser = value::master_timeout)]
+    pub(crate) master_timeout: Option<Duration>,
+
+    /// How long a client may take to send a request's header [default: 30s]
+    #[arg(long, value_name = "TIME", value_parser = value::timeout)]
+    pub(crate) header_timeout: Option<Duration>,
+
+    /// What agent and workers do when the master dies: drain or kill [default: drain]
+    #[arg(long, value_name = "ACTION", value_parser = value::on_master_death)]
+    pub(crate) on_master_death: Option<OnMasterDeath>,
+}

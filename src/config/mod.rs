@@ -1,0 +1,75 @@
+//! From flags, variables and a file to one configuration.
+//!
+//! ```text
+//!  default  <  file (--config)  <  environment (HATCHERY_*)  <  flag
+//!     └────────────┴─── one Layer each, laid over each other ──┘
+//!                              Settings
+//! ```
+//!
+//! A source never half counts: all that is wrong, in whichever source, is collected and told at once,
+//! each in a sentence that names the key and the source.
+
+mod environment;
+mod error;
+mod file;
+mod key;
+mod layer;
+mod paths;
+mod print;
+mod said;
+mod settings;
+mod source;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+pub(crate) use error::ConfigError;
+pub(crate) use layer::Layer;
+pub(crate) use paths::unusable_paths;
+pub(crate) use print::to_toml;
+pub(crate) use settings::Settings;
+pub(crate) use value::{name as check_name, path as path_value, timeout as timeout_value};
+
+use said::Said;
+use source::Source;
+
+/// What is read.
+#[derive(Debug)]
+pub(crate) struct Inputs<'a, E> {
+    /// The name the program was built with.
+    pub(crate) app: &'a str,
+    /// What the command line says.
+    pub(crate) flags: Layer,
+    /// `--config`.
+    pub(crate) config: Option<PathBuf>,
+    /// The environment, as a parameter so that no test has to change the process's own.
+    pub(crate) environment: E,
+    /// What relative paths are relative to.
+    pub(crate) cwd: &'a Path,
+}
+
+/// Reads all sources. The settings leave out whatever there is a problem with.
+pub(crate) fn load<E>(inputs: Inputs<'_, E>) -> (Settings, Vec<ConfigError>)
+where
+    E: IntoIterator<Item = (OsString, OsString)>,
+{
+    let (environment, named) = environment::read(inputs.environment);
+    let config = match (inputs.config, named) {
+        (Some(path), _) => Some((path, Source::Flag("--config".into()))),
+        (None, Some(path)) => Some((path, Source::Environment("HATCHERY_CONFIG".into()))),
+        (None, None) => None,
+    };
+    let mut said = match config {
+        Some((path, named_by)) => file::read(&inputs.cwd.join(path), named_by),
+        None => Said::default(),
+    };
+    said.cover_with(environment);
+    let mut flags = Said::from_flags(inputs.flags);
+    flags.settle_port(&Source::Flag("--port and --listen".into()));
+    said.cover_with(flags);
+    let settings = Settings::new(said.layer, said.sources, inputs.app, inputs.cwd);
+    (settings, said.problems)
+}

@@ -1,0 +1,37 @@
+//! The effective configuration as a file that gives the same configuration again.
+
+use std::fmt::Write as _;
+
+use super::key::KEYS;
+use super::settings::Settings;
+use super::source::Source;
+
+/// One line a setting, each with its source as a comment; unset ones as comments altogether.
+pub(crate) fn to_toml(settings: &Settings) -> String {
+    let layer = settings.to_layer();
+    let mut out = String::new();
+    // `port` never holds a value of its own: it is written as `listen`.
+    for key in KEYS.iter().filter(|key| key.name != "port") {
+        let name = key.name;
+        // A String takes every write.
+        let _ = match (key.show)(&layer) {
+            Some(value) => {
+                let source = settings.sources.get(name).unwrap_or(&Source::Default);
+                let counted = if name == "workers" && settings.automatic {
+                    ": auto"
+                } else {
+                    ""
+                };
+                writeln!(out, "{name} = {value} # {}{counted}", comment(source))
+            }
+            None => writeln!(out, "# {name} is not set"),
+        };
+    }
+    out
+}
+
+/// A path may hold what no comment may: a line break would end it.
+fn comment(source: &Source) -> String {
+    let visible = |c: char| if c.is_control() { '?' } else { c };
+    source.to_string().chars().map(visible).collect()
+}

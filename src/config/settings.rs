@@ -1,0 +1,127 @@
+//! What holds in the end: defaults filled in, paths made absolute.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use hatchery_master::{Address, Config};
+
+use super::layer::Layer;
+use super::source::Source;
+use super::value::Workers;
+
+/// The effective configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Settings {
+    /// What the master is told.
+    pub(crate) config: Config,
+    /// What is done before there is a master.
+    pub(crate) front: Front,
+    /// Where each value came from; absent: from the defaults.
+    pub(crate) sources: BTreeMap<&'static str, Source>,
+    /// Whether the number of workers was counted from the CPUs.
+    pub(crate) automatic: bool,
+}
+
+/// The settings that the command handles itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Front {
+    /// Run in the background.
+    pub(crate) daemon: bool,
+    /// Where standard output and standard error go.
+    pub(crate) log_file: Option<PathBuf>,
+}
+
+impl Settings {
+    /// Fills in the defaults. `app` is the name the program was built with.
+    pub(crate) fn new(
+        layer: Layer,
+        sources: BTreeMap<&'static str, Source>,
+        app: &str,
+        cwd: &Path,
+    ) -> Self {
+        let absolute = |path: Option<PathBuf>| path.map(|path| cwd.join(path));
+        let seconds =
+            |value: Option<Duration>, default| value.unwrap_or(Duration::from_secs(default));
+        let workers = layer.workers.unwrap_or(Workers::Auto);
+        let name = layer.name.unwrap_or_else(|| app.to_owned());
+        let config = Config {
+            runtime_dir: absolute(layer.runtime_dir)
+                .unwrap_or_else(|| hatchery_master::default_runtime_dir(&name)),
+            name,
+            workers: workers.count(),
+            threads: layer.threads.unwrap_or(1),
+            listen: layer.listen.unwrap_or_else(|| vec![Address::DEFAULT]),
+            strategy: layer.strategy.unwrap_or_default(),
+            agent_start_timeout: seconds(layer.agent_start_timeout, 60),
+            worker_start_timeout: seconds(layer.worker_start_timeout, 60),
+            drain_timeout: seconds(layer.drain_timeout, 30),
+            lame_duck: seconds(layer.lame_duck, 2),
+            orphan_grace: seconds(layer.orphan_grace, 5),
+            master_timeout: seconds(layer.master_timeout, 15),
+            header_timeout: seconds(layer.header_timeout, 30),
+            on_master_death: layer.on_master_death.unwrap_or_default(),
+            log_format: layer.log_format.unwrap_or_default(),
+            log_level: layer.log_level.unwrap_or_else(|| "info".to_owned()),
+            events: absolute(layer.events),
+            pid_file: absolute(layer.pid_file),
+        };
+        let front = Front {
+            daemon: layer.daemon.unwrap_or(false),
+            log_file: absolute(layer.log_file),
+        };
+        Self {
+            config,
+            front,
+            sources,
+            automatic: workers == Workers::Auto,
+        }
+    }
+
+    /// Everything said, as one source would say it.
+    pub(crate) fn to_layer(&self) -> Layer {
+        let Config {
+            name,
+            runtime_dir,
+            workers,
+            threads,
+            listen,
+            strategy,
+            agent_start_timeout,
+            worker_start_timeout,
+            drain_timeout,
+            lame_duck,
+            orphan_grace,
+            master_timeout,
+            header_timeout,
+            on_master_death,
+            log_format,
+            log_level,
+            events,
+            pid_file,
+        } = self.config.clone();
+        Layer {
+            workers: Some(Workers::Count(workers)),
+            threads: Some(threads),
+            listen: Some(listen),
+            port: None,
+            strategy: Some(strategy),
+            daemon: Some(self.front.daemon),
+            name: Some(name),
+            runtime_dir: Some(runtime_dir),
+            pid_file,
+            events,
+            log_format: Some(log_format),
+            log_file: self.front.log_file.clone(),
+            log_level: Some(log_level),
+            agent_start_timeout: Some(agent_start_timeout),
+            worker_start_timeout: Some(worker_start_timeout),
+            drain_timeout: Some(drain_timeout),
+            lame_duck: Some(lame_duck),
+            orphan_grace: Some(orphan_grace),
+            master_timeout: Some(master_timeout),
+            header_timeout: Some(header_timeout),
+            on_master_death: Some(on_master_death),
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! How values are written: text in, a checked value or one sentence out.
+//!
+//! The same functions serve flags, variables and the file, so a value means the same wherever it stands.
+//! The sentences say what is expected; who reports them adds the key, the value and the source.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hatchery_master::{Address, Strategy};
+use hatchery_protocol::boot::{LogFormat, OnMasterDeath};
+
+/// What a parser answers; the error completes "bad value ...: ".
+pub(crate) type Parsed<T> = Result<T, String>;
+
+/// The most workers one cluster may have.
+pub(crate) const MAX_WORKERS: u32 = 1024;
+
+/// The most threads one worker may have.
+const MAX_THREADS: u32 = 1024;
+
+/// The least silence after which a master counts as lost: it beats once a second.
+const MIN_MASTER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Above any sane timeout, and far below where adding it to a clock overflows.
+const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// How many workers: a number, or as many as this process may use CPUs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Workers {
+    Auto,
+    Count(u32),
+}
+
+impl Workers {
+    /// The number. `Auto` asks the CPU affinity and the cgroup's quota, and is 1 where neither is known.
+    pub(crate) fn count(self) -> u32 {
+        match self {
+            Self::Count(count) => count,
+            Self::Auto => std::thread::available_parallelism()
+                .map_or(1, |n| u32::try_from(n.get()).unwrap_or(MAX_WORKERS))
+                .min(MAX_WORKERS),
+        }
+    }
+}
+
+impl fmt::Display for Workers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Count(count) => count.fmt(f),
+        }
+    }
+}
+
+pub(crate) fn workers(text: &str) -> Parsed<Workers> {
+    if text == "auto" {
+        return Ok(Workers::Auto);
+    }
+    count(text, MAX_WORKERS)
+        .map(Workers::Count)
+        .ok_or_else(|| format!("it must be a number from 1 to {MAX_WORKERS}, or auto"))
+}
+
+pub(crate) fn threads(text: &str) -> Parsed<u32> {
+    count(text, MAX_THREADS).ok_or_else(|| format!("it must be a number from 1 to {MAX_THREADS}"))
+}
+
+fn count(text: &str, most: u32) -> Option<u32> {
+    text.parse().ok().filter(|n| (1..=most).contains(n))
+}
+
+pub(crate) fn port(text: &str) -> Parsed<u16> {
+    text.parse()
+        .map_err(|_| "it must be a port from 0 to 65535 (0: the kernel chooses)".to_owned())
+}
+
+pub(crate) fn address(text: &str) -> Parsed<Address> {
+    text.trim().parse().map_err(sentence)
+}
+
+pub(crate) fn strategy(text: &str) -> Parsed<Strategy> {
+    text.parse().map_err(sentence)
+}
+
+fn sentence(error: impl std::error::Error) -> String {
+    error.to_string()
+}
+
+/// A name becomes a directory and stands in logs, so it is kept to what is harmless in both.
+pub(crate) fn name(text: &str) -> Parsed<String> {
+    let harmless = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let fits = (1..=64).contains(&text.len()) && text.chars().all(harmless);
+    if fits && !matches!(text, "." | "..") {
+        Ok(text.to_owned())
+    } else {
+        Err("a name has 1 to 64 characters out of A-Z a-z 0-9 . _ -".to_owned())
+    }
+}
+
+pub(crate) fn path(text: &str) -> Parsed<PathBuf> {
+    if text.is_empty() {
+        return Err("it must be a path, it is empty".to_owned());
+    }
+    if text.contains('\0') {
+        return Err("a path has no zero byte".to_owned());
+    }
+    Ok(PathBuf::from(text))
+}
+
+pub(crate) fn switch(text: &str) -> Parsed<bool> {
+    match text {
+        "true" | "1" => Ok(true),
+        "false" | "0" => Ok(false),
+        _ => Err("it must be true or false".to_owned()),
+    }
+}
+
+pub(crate) fn log_format(text: &str) -> Parsed<LogFormat> {
+    match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("it must be text or json".to_owned()),
+    }
+}
+
+pub(crate) fn on_master_death(text: &str) -> Parsed<OnMasterDeath> {
+    match text {
+        "drain" => Ok(OnMasterDeath::Drain),
+        "kill" => Ok(OnMasterDeath::Kill),
+        _ => Err("it must be drain or kill".to_owned()),
+    }
+}
+
+/// Checks a filter without keeping what was parsed: it travels to the children as text.
+pub(crate) fn log_level(text: &str) -> Parsed<String> {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    // A word alone is a valid filter (everything of that crate, nothing else), but is never meant:
+    // `--log-level inof` would turn the log off without a word.
+    let word = !text.contains(['=', ',', '[']);
+    if word && !LEVELS.iter().any(|level| level.eq_ignore_ascii_case(text)) {
+        return Err(format!(
+            "it must be one of {}, or a filter like info,my_app=debug",
+            LEVELS.join(", ")
+        ));
+    }
+    tracing_subscriber::EnvFilter::builder()
+        .parse(text)
+        .map(|_| text.to_owned())
+        .map_err(|error| format!("it is not a log filter ({error})"))
+}
+
+/// A time that may be zero.
+pub(crate) fn duration(text: &str) -> Parsed<Duration> {
+    let trimmed = text.trim();
+    if !trimmed.is_empty() && trimmed.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
+        return Err(format!("add a unit, as in {trimmed}s or {trimmed}ms"));
+    }
+    let duration = humantime::parse_duration(trimmed)
+        .map_err(|_| "it must be a time like 500ms, 2s or 1m".to_owned())?;
+    if duration > MAX_DURATION {
+        return Err("it must be at most 365 days".to_owned());
+    }
+    Ok(duration)
+}
+
+/// A time in which something has to happen.
+pub(crate) fn timeout(text: &str) -> Parsed<Duration> {
+    match duration(text)? {
+        Duration::ZERO => Err("it must be more than zero".to_owned()),
+        duration => Ok(duration),
+    }
+}
+
+pub(crate) fn master_timeout(text: &str) -> Parsed<Duration> {
+    match duration(text)? {
+        short if short < MIN_MASTER_TIMEOUT => {
+            Err("it must be at least 2s, for the master beats once a second".to_owned())
+        }
+        duration => Ok(duration),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        let ms = Duration::from_millis;
+        for (text, expected) in [
+            ("500ms", ms(500)),
+            ("2s", ms(2000)),
+            ("1m", ms(60_000)),
+            ("1m 30s", ms(90_000)),
+            ("0s", ms(0)),
+        ] {
+            assert_eq!(duration(text), Ok(expected), "{text}");
+        }
+        for (text, sentence) in [
+            ("30", "add a unit, as in 30s or 30ms"),
+            ("0", "add a unit, as in 0s or 0ms"),
+            ("1.5", "add a unit, as in 1.5s or 1.5ms"),
+            ("", "it must be a time like 500ms, 2s or 1m"),
+            ("-1s", "it must be a time like 500ms, 2s or 1m"),
+            ("2 parsecs", "it must be a time like 500ms, 2s or 1m"),
+            ("2years", "it must be at most 365 days"),
+            (
+                "99999999999999999999s",
+                "it must be a time like 500ms, 2s or 1m",
+            ),
+        ] {
+            assert_eq!(duration(text), Err(sentence.to_owned()), "{text}");
+        }
+        assert_eq!(timeout("1ms"), Ok(ms(1)));
+        assert!(timeout("0s").unwrap_err().contains("more than zero"));
+        assert_eq!(master_timeout("2s"), Ok(ms(2000)));
+        assert!(
+            master_timeout("1999ms")
+                .unwrap_err()
+                .contains("at least 2s")
+        );
+    }
+
+    #[test]
+    fn workers_are_counted_or_automatic() {
+        assert_eq!(workers("auto"), Ok(Workers::Auto));
+        assert_eq!(workers("1"), Ok(Workers::Count(1)));
+        assert_eq!(workers("1024"), Ok(Workers::Count(1024)));
+        for text in ["0", "1025", "-1", "two", "", "1.5", "99999999999"] {
+            assert!(
+                workers(text)
+                    .unwrap_err()
+                    .contains("from 1 to 1024, or auto"),
+                "{text}"
+            );
+        }
+        assert!((1..=MAX_WORKERS).contains(&Workers::Auto.count()));
+    }
+
+    #[test]
+    fn names() {
+        for text in ["a", "my-app", "my.app_2", &"x".repeat(64)] {
+            assert_eq!(name(text), Ok(text.to_owned()));
+        }
+        for text in ["", ".", "..", "a/b", "a b", "ä", "a\n", &"x".repeat(65)] {
+            assert!(name(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn log_filters() {
+        for text in [
+            "info",
+            "OFF",
+            "info,my_app=debug",
+            "my_app[span]=trace",
+            "my_app=debug",
+        ] {
+            assert_eq!(log_level(text), Ok(text.to_owned()));
+        }
+        for text in ["inof", "", "my_app", "info,a=b=c", "my_app=loud"] {
+            assert!(log_level(text).is_err(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Which process is this? The first lines of every `main`.
+
+use hatchery_master::Launcher;
+use hatchery_protocol::child::{BootError, Origin};
+use hatchery_protocol::exit::Exit;
+use hatchery_protocol::id::Role;
+
+use crate::app::App;
+use crate::cli::say;
+use crate::{cli, config, logging};
+
+/// Becomes a child if a master started this process, and a command otherwise.
+pub(crate) fn run(app: App) -> Exit {
+    hatchery_protocol::reset_signals();
+    if let Err(sentence) = config::check_name(&app.name) {
+        say::error(format_args!("App::new({:?}): {sentence}", app.name));
+        return Exit::Usage;
+    }
+    match Origin::detect() {
+        Ok(Some(origin)) => {
+            let role = origin.role();
+            be_child(app, origin).unwrap_or_else(|error| {
+                say::error(format_args!("cannot be {role}: {error}"));
+                error.exit()
+            })
+        }
+        // Before the command line is looked at: its variable must not be taken for a setting.
+        Ok(None) => cli::run(&app, Launcher::detect()),
+        Err(error) => {
+            say::error(&error);
+            error.exit()
+        }
+    }
+}
+
+fn be_child(app: App, origin: Origin) -> Result<Exit, BootError> {
+    let role = origin.role();
+    let child = origin.boot()?;
+    logging::child(child.boot());
+    Ok(match (role, app.worker) {
+        (Role::Worker, Some(worker)) => hatchery_worker::run(child, worker),
+        (Role::Agent, _) => hatchery_agent::run(child, app.agent),
+        (Role::Worker, None) | (Role::Master, _) => {
+            // A master of the same executable refuses to start without a worker.
+            say::error("this executable has no worker; its master was started from another one");
+            Exit::Usage
+        }
+    })
+}

@@ -1,0 +1,107 @@
+//! The log: lines on standard error that say who wrote them.
+//!
+//! Every line carries role, slot, process id and generation, so the mixed output of all processes can be
+//! taken apart again. A line that cannot be written is lost: a full disk ends no process.
+//!
+//! An author who installed a `tracing` subscriber before `App::run` keeps it; then nothing is set up here.
+
+mod line;
+mod panic;
+
+use std::io::{self, IsTerminal as _};
+
+use hatchery_protocol::boot::{Boot, LogFormat};
+use hatchery_protocol::id::{Generation, Role, Slot};
+use tracing::Subscriber;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::{DefaultFields, FormatFields, JsonFields};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::{EnvFilter, Layer, Registry};
+
+use line::Line;
+
+/// How many lines wait for a slow standard error before the master drops further ones.
+const QUEUE: usize = 8192;
+
+/// Who writes.
+#[derive(Debug, Clone)]
+pub(crate) struct Writer {
+    pub(crate) role: Role,
+    pub(crate) slot: Option<Slot>,
+    pub(crate) pid: u32,
+    pub(crate) generation: Generation,
+}
+
+/// Logs as the master. Lines pass through a bounded queue, for a blocked terminal or pipe must not hold
+/// up the process that watches all others. What is queued is written when the guard is dropped.
+pub(crate) fn master(format: LogFormat, level: &str) -> WorkerGuard {
+    let (queue, guard) = NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(QUEUE)
+        .thread_name("hatchery-log")
+        .finish(io::stderr());
+    let writer = Writer {
+        role: Role::Master,
+        slot: None,
+        pid: std::process::id(),
+        generation: 1,
+    };
+    install(&writer, format, level, queue);
+    guard
+}
+
+/// Logs as a child. Written at once, so that the last words of a dying process are not lost.
+pub(crate) fn child(boot: &Boot) {
+    let writer = Writer {
+        role: boot.child.seat.role(),
+        slot: boot.child.seat.slot(),
+        pid: std::process::id(),
+        generation: boot.generation,
+    };
+    let settings = &boot.settings;
+    install(
+        &writer,
+        settings.log_format,
+        &settings.log_level,
+        io::stderr,
+    );
+}
+
+fn install<W>(writer: &Writer, format: LogFormat, level: &str, to: W)
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let filter = EnvFilter::builder().parse_lossy(level);
+    let colour = format == LogFormat::Text && wants_colour();
+    let layer = match format {
+        LogFormat::Text => layer(Line::new(writer, format, colour), DefaultFields::new(), to),
+        LogFormat::Json => layer(Line::new(writer, format, colour), JsonFields::new(), to),
+    };
+    let subscriber = Registry::default().with(filter).with(layer);
+    if tracing::subscriber::set_global_default(subscriber).is_ok() {
+        panic::log_panics();
+    }
+}
+
+fn layer<S, F, W>(line: Line, fields: F, to: W) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    F: for<'a> FormatFields<'a> + Send + Sync + 'static,
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    tracing_subscriber::fmt::layer()
+        .with_ansi(line.colour())
+        .fmt_fields(fields)
+        .event_format(line)
+        // Its default tells failed writes with a macro that panics when it cannot write either.
+        .log_internal_errors(false)
+        .with_writer(to)
+        .boxed()
+}
+
+/// As people expect: colours for a terminal, none where <https://no-color.org> is asked for.
+fn wants_colour() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
