@@ -79,8 +79,7 @@ impl Journal {
 }
 
 fn log(record: &EventRecord, seat: Option<Seat>, calm: bool) {
-    let event = record.event.as_str();
-    let mut text = event.to_owned();
+    let mut text = record.event.as_str().to_owned();
     if let (Some(seat), Some(pid)) = (seat, record.pid) {
         let _ = write!(text, ": {seat} (pid {pid})");
     }
@@ -92,9 +91,9 @@ fn log(record: &EventRecord, seat: Option<Seat>, calm: bool) {
         EventName::WorkerExited | EventName::AgentExited
     );
     if death && !calm {
-        tracing::warn!(target: "hatchery", event, "{text}");
+        tracing::warn!(target: "hatchery", "{text}");
     } else {
-        tracing::info!(target: "hatchery", event, "{text}");
+        tracing::info!(target: "hatchery", "{text}");
     }
 }
 
