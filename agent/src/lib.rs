@@ -1,1 +1,24 @@
-//! x
+//! The agent: the one process of a hatchery cluster that exists once per host.
+//!
+//! Egg calls it the master's secretary. It serves no HTTP; it runs what must not run N times: schedules,
+//! long connections to other systems, watching of configuration. An application implements [`Agent`];
+//! [`run`] lives that agent's life between the master's orders.
+//!
+//! What holds:
+//!
+//! - no worker is started before [`Agent::start`] has returned;
+//! - [`Agent::egg_ready`] runs at most once in a process, after every process is ready;
+//! - the agent is told to leave only when all workers are gone, so a worker never misses it in a stop.
+//!
+//! Not here: HTTP in any form, and knowledge of the workers beyond who they are.
+
+#![forbid(unsafe_code)]
+
+mod agent;
+mod context;
+mod run;
+
+pub use agent::{Agent, NoAgent};
+pub use context::AgentContext;
+pub use hatchery_protocol::child::BoxError;
+pub use run::run;

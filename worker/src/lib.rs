@@ -1,1 +1,40 @@
-//! x
+//! The worker: one axum server of N that share their ports, built to leave without losing a request.
+//!
+//! An application implements [`Worker`]; [`run`] lives that worker's life between the master's orders.
+//!
+//! ```text
+//!  listening socket ── accept ── connection ── service ── Router
+//!                        │           │            │
+//!                        └───────── tracker ──────┘      counts, and passes on the phases of a drain
+//! ```
+//!
+//! What holds:
+//!
+//! - nothing is accepted, not even polled, before the master has said that every process is ready;
+//! - a connection counts until its descriptor is closed, upgraded or not;
+//! - a request is in flight until the last byte of its response is handed to the connection, or given up;
+//! - a drain ends by its deadline, whatever clients do.
+//!
+//! Not here: binding of addresses (the master's), TLS, and anything a router can do by itself.
+
+#![forbid(unsafe_code)]
+
+mod accept;
+mod connection;
+mod context;
+mod drain;
+mod patience;
+mod run;
+mod server;
+mod service;
+mod stream;
+mod tracker;
+mod worker;
+
+pub use context::WorkerContext;
+pub use hatchery_protocol::child::BoxError;
+pub use run::run;
+pub use worker::Worker;
+
+#[cfg(test)]
+mod fixture;

@@ -1,0 +1,81 @@
+//! What an author implements.
+
+use async_trait::async_trait;
+use hatchery_protocol::child::BoxError;
+
+use crate::AgentContext;
+
+/// The code of an application that must exist once per host.
+///
+/// A hook that returns an error, panics or takes longer than its limit ends the process: before the
+/// cluster is ready that ends the start, after it the agent is replaced while the workers go on serving.
+///
+/// ```
+/// use hatchery_agent::{Agent, AgentContext, BoxError};
+///
+/// struct Clock;
+///
+/// #[async_trait::async_trait]
+/// impl Agent for Clock {
+///     async fn start(&mut self, _context: &AgentContext) -> Result<(), BoxError> {
+///         Ok(())
+///     }
+///
+///     async fn egg_ready(&mut self, context: &AgentContext) -> Result<(), BoxError> {
+///         let shutdown = context.shutdown().clone();
+///         tokio::spawn(async move {
+///             let mut second = tokio::time::interval(std::time::Duration::from_secs(1));
+///             loop {
+///                 tokio::select! {
+///                     _ = second.tick() => { /* once per host, not once per worker */ }
+///                     () = shutdown.cancelled() => break,
+///                 }
+///             }
+///         });
+///         Ok(())
+///     }
+/// }
+/// ```
+#[async_trait]
+pub trait Agent: Send + Sync + 'static {
+    /// Prepares the agent. Workers are started when this has returned, so what they rely on belongs here.
+    ///
+    /// Long work belongs into a task: this has to return within the agent's start timeout.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps the agent from working. The process ends and the error is quoted to the operator.
+    async fn start(&mut self, context: &AgentContext) -> Result<(), BoxError>;
+
+    /// Every process of the cluster is ready, and addresses listen. Once in the life of a process; an
+    /// agent that replaces another gets its own.
+    ///
+    /// # Errors
+    ///
+    /// As for [`start`](Self::start); the agent is replaced.
+    async fn egg_ready(&mut self, context: &AgentContext) -> Result<(), BoxError> {
+        let _ = context;
+        Ok(())
+    }
+
+    /// The last chance to say goodbye to other systems. [`AgentContext::shutdown`] is cancelled already.
+    ///
+    /// # Errors
+    ///
+    /// Logged. The process leaves all the same.
+    async fn before_close(&mut self, context: &AgentContext) -> Result<(), BoxError> {
+        let _ = context;
+        Ok(())
+    }
+}
+
+/// The agent of an application that needs none: it is ready at once and does nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoAgent;
+
+#[async_trait]
+impl Agent for NoAgent {
+    async fn start(&mut self, _context: &AgentContext) -> Result<(), BoxError> {
+        Ok(())
+    }
+}

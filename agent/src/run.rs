@@ -1,0 +1,64 @@
+//! The life of an agent process, from its boot to its exit code.
+
+use hatchery_protocol::child::life::{self, Life};
+use hatchery_protocol::child::{BoxError, Child, Draining, Shutdown};
+use hatchery_protocol::exit::Exit;
+
+use crate::{Agent, AgentContext};
+
+/// Lives the agent's life to its end. The returned code is what `main` should end with.
+///
+/// The runtime has one thread: an agent waits more than it computes, and what it does compute belongs
+/// into `tokio::task::spawn_blocking`. Tasks that are still running at the end are dropped, and blocking
+/// ones are left behind: the process is over when this returns.
+pub fn run(child: Child, agent: Box<dyn Agent>) -> Exit {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!("the agent's runtime could not be started: {error}");
+            return Exit::Internal;
+        }
+    };
+    let life = AgentLife {
+        context: AgentContext::new(&child),
+        shutdown: child.shutdown(),
+        agent,
+    };
+    let exit = runtime.block_on(life::run(child, life));
+    // Not dropped: that would wait for blocking tasks, which nobody can interrupt.
+    runtime.shutdown_background();
+    exit
+}
+
+struct AgentLife {
+    agent: Box<dyn Agent>,
+    context: AgentContext,
+    shutdown: Shutdown,
+}
+
+impl Life for AgentLife {
+    const TRAIT: &'static str = "Agent";
+
+    async fn start(&mut self) -> Result<(), BoxError> {
+        self.agent.start(&self.context).await
+    }
+
+    fn open(&mut self) {
+        // An agent has nothing that others could connect to.
+    }
+
+    async fn egg_ready(&mut self) -> Result<(), BoxError> {
+        self.agent.egg_ready(&self.context).await
+    }
+
+    async fn drain(&mut self, _order: Draining) {
+        self.shutdown.token().cancel();
+    }
+
+    async fn before_close(&mut self) -> Result<(), BoxError> {
+        self.agent.before_close(&self.context).await
+    }
+}

@@ -1,0 +1,77 @@
+//! The ways a hook can go wrong.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use hatchery::BoxError;
+
+/// What a hook does instead of its work.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// `ok`: nothing goes wrong.
+    #[default]
+    None,
+    /// `fail`: it returns an error.
+    Fail,
+    /// `panic`: it panics.
+    Panic,
+    /// `hang`: it never returns, but leaves the thread to others.
+    Hang,
+    /// `exit:CODE`: the process ends under it.
+    Exit(u8),
+    /// `slow:MS`: it takes so many milliseconds, and then succeeds.
+    Slow(Duration),
+}
+
+impl Fault {
+    /// Lets it happen.
+    pub(crate) async fn happen(self) -> Result<(), BoxError> {
+        match self {
+            Self::None => Ok(()),
+            Self::Fail => Err("this was asked for".into()),
+            Self::Panic => panic(),
+            Self::Hang => std::future::pending().await,
+            Self::Exit(code) => exit(code),
+            Self::Slow(time) => {
+                tokio::time::sleep(time).await;
+                Ok(())
+            }
+        }
+    }
+}
+
+impl FromStr for Fault {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let fault = match text.split_once(':') {
+            None => match text {
+                "ok" => Some(Self::None),
+                "fail" => Some(Self::Fail),
+                "panic" => Some(Self::Panic),
+                "hang" => Some(Self::Hang),
+                _ => None,
+            },
+            Some(("exit", code)) => code.parse().ok().map(Self::Exit),
+            Some(("slow", ms)) => ms.parse().ok().map(Duration::from_millis).map(Self::Slow),
+            Some(_) => None,
+        };
+        fault.ok_or_else(|| {
+            format!("{text:?} is not one of ok, fail, panic, hang, exit:CODE (0 to 255), slow:MS")
+        })
+    }
+}
+
+#[expect(clippy::panic, reason = "what this program is for")]
+pub(crate) fn panic() -> ! {
+    panic!("this was asked for")
+}
+
+#[expect(
+    clippy::exit,
+    clippy::disallowed_methods,
+    reason = "what this program is for"
+)]
+pub(crate) fn exit(code: u8) -> ! {
+    std::process::exit(i32::from(code))
+}

@@ -1,0 +1,93 @@
+//! Which faults the environment asks for.
+
+use std::env::{self, VarError};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::{fs, io};
+
+use hatchery::BoxError;
+
+use crate::fault::Fault;
+
+/// Everything but the paths of the trace, which has to begin before this can fail.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Settings {
+    pub(crate) agent_start: Fault,
+    pub(crate) agent_egg_ready: Fault,
+    pub(crate) worker_egg_ready: Fault,
+    pub(crate) before_close: Fault,
+    /// The only worker that faults of workers concern.
+    pub(crate) worker_slot: Option<u32>,
+    worker_start: Fault,
+    fault_file: Option<PathBuf>,
+}
+
+impl Settings {
+    /// Reads all of them, in whichever process: a mistake should not wait for the process it concerns.
+    ///
+    /// # Errors
+    ///
+    /// The first value that makes no sense, with the name of its variable.
+    pub(crate) fn read() -> Result<Self, BoxError> {
+        let settings = Self {
+            agent_start: variable("PLAYGROUND_AGENT_START")?.unwrap_or_default(),
+            agent_egg_ready: variable("PLAYGROUND_AGENT_EGG_READY")?.unwrap_or_default(),
+            worker_egg_ready: variable("PLAYGROUND_WORKER_EGG_READY")?.unwrap_or_default(),
+            before_close: variable("PLAYGROUND_BEFORE_CLOSE")?.unwrap_or_default(),
+            worker_slot: variable("PLAYGROUND_WORKER_SLOT")?,
+            worker_start: variable("PLAYGROUND_WORKER_START")?.unwrap_or_default(),
+            fault_file: path("PLAYGROUND_FAULT_FILE")?,
+        };
+        match settings.before_close {
+            Fault::Fail | Fault::Exit(_) => Err(
+                "PLAYGROUND_BEFORE_CLOSE: only ok, slow:MS, hang and panic make sense here".into(),
+            ),
+            Fault::None | Fault::Panic | Fault::Hang | Fault::Slow(_) => Ok(settings),
+        }
+    }
+
+    /// What a worker's `start` is to do *now*: the file, while it exists, replaces the variable.
+    ///
+    /// # Errors
+    ///
+    /// The file is there but does not say so.
+    pub(crate) fn worker_start(&self) -> Result<Fault, BoxError> {
+        let Some(path) = &self.fault_file else {
+            return Ok(self.worker_start);
+        };
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(self.worker_start),
+            Err(error) => return Err(named("PLAYGROUND_FAULT_FILE", &error)),
+        };
+        text.trim()
+            .parse()
+            .map_err(|error: String| named("PLAYGROUND_FAULT_FILE", &error))
+    }
+}
+
+/// A variable that is a path; empty is not.
+pub(crate) fn path(name: &str) -> Result<Option<PathBuf>, BoxError> {
+    match env::var_os(name) {
+        Some(path) if path.is_empty() => Err(named(name, &"it is empty")),
+        path => Ok(path.map(PathBuf::from)),
+    }
+}
+
+fn variable<T>(name: &str) -> Result<Option<T>, BoxError>
+where
+    T: FromStr<Err: std::fmt::Display>,
+{
+    match env::var(name) {
+        Ok(text) => text
+            .parse()
+            .map(Some)
+            .map_err(|error| named(&format!("{name}={text}"), &error)),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(error @ VarError::NotUnicode(_)) => Err(named(name, &error)),
+    }
+}
+
+fn named(name: &str, error: &dyn std::fmt::Display) -> BoxError {
+    format!("{name}: {error}").into()
+}

@@ -1,0 +1,123 @@
+//! Which hook ran where, and who heard of whom: files of JSON lines that all processes append to.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+
+use hatchery::{BoxError, Members};
+use serde::Serialize;
+
+use crate::settings;
+
+/// A hook of the agent's or a worker's.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Hook {
+    Start,
+    EggReady,
+    BeforeClose,
+}
+
+/// Where one process writes what happens to it.
+#[derive(Debug, Default)]
+pub(crate) struct Trace {
+    role: &'static str,
+    slot: Option<u32>,
+    hooks: Option<File>,
+}
+
+impl Trace {
+    /// Opens `PLAYGROUND_TRACE`, if it is set.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be opened.
+    pub(crate) fn open(role: &'static str, slot: Option<u32>) -> Result<Self, BoxError> {
+        Ok(Self {
+            role,
+            slot,
+            hooks: open("PLAYGROUND_TRACE")?,
+        })
+    }
+
+    /// Writes that a hook was entered, before it does anything else.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub(crate) fn enter(&self, hook: Hook) -> Result<(), BoxError> {
+        #[derive(Serialize)]
+        struct Line {
+            role: &'static str,
+            slot: Option<u32>,
+            pid: u32,
+            hook: Hook,
+        }
+        let Some(file) = &self.hooks else {
+            return Ok(());
+        };
+        let line = Line {
+            role: self.role,
+            slot: self.slot,
+            pid: std::process::id(),
+            hook,
+        };
+        append(file, &line)
+    }
+
+    /// Writes who is ready, now and at each change, to `PLAYGROUND_MEMBERS`, if it is set, as long as the process
+    /// lives.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be opened.
+    pub(crate) fn follow(&self, mut members: Members) -> Result<(), BoxError> {
+        #[derive(Serialize)]
+        struct Line {
+            role: &'static str,
+            slot: Option<u32>,
+            pid: u32,
+            agent: Option<u32>,
+            workers: Vec<hatchery::Member>,
+        }
+        let Some(file) = open("PLAYGROUND_MEMBERS")? else {
+            return Ok(());
+        };
+        let (role, slot) = (self.role, self.slot);
+        tokio::spawn(async move {
+            loop {
+                let now = members.now();
+                let line = Line {
+                    role,
+                    slot,
+                    pid: std::process::id(),
+                    agent: now.agent,
+                    workers: now.workers,
+                };
+                if let Err(error) = append(&file, &line) {
+                    tracing::error!("PLAYGROUND_MEMBERS: {error}");
+                }
+                if !members.changed().await {
+                    return;
+                }
+            }
+        });
+        Ok(())
+    }
+}
+
+fn open(name: &str) -> Result<Option<File>, BoxError> {
+    let Some(path) = settings::path(name)? else {
+        return Ok(None);
+    };
+    let file = OpenOptions::new().create(true).append(true).open(path);
+    let named = |error: io::Error| format!("{name}: {error}");
+    Ok(Some(file.map_err(named)?))
+}
+
+/// One write, so that lines of several processes do not mix.
+fn append(mut file: &File, line: &impl Serialize) -> Result<(), BoxError> {
+    let mut line = serde_json::to_vec(line)?;
+    line.push(b'\n');
+    file.write_all(&line)?;
+    Ok(())
+}

@@ -1,0 +1,50 @@
+//! A worker whose hooks fail when asked; what its requests do is in `routes`.
+
+use axum::Router;
+use hatchery::{BoxError, Worker, WorkerContext, async_trait};
+
+use crate::fault::Fault;
+use crate::routes;
+use crate::settings::Settings;
+use crate::trace::{Hook, Trace};
+
+#[derive(Default)]
+pub(crate) struct PlaygroundWorker {
+    settings: Settings,
+    trace: Trace,
+}
+
+impl PlaygroundWorker {
+    /// The fault, if it is meant for this worker.
+    fn concerning(&self, context: &WorkerContext, fault: Fault) -> Fault {
+        match self.settings.worker_slot {
+            Some(slot) if slot != context.slot() => Fault::None,
+            Some(_) | None => fault,
+        }
+    }
+}
+
+#[async_trait]
+impl Worker for PlaygroundWorker {
+    async fn start(&mut self, context: &WorkerContext) -> Result<Router, BoxError> {
+        self.trace = Trace::open("worker", Some(context.slot()))?;
+        self.trace.enter(Hook::Start)?;
+        self.trace.follow(context.members())?;
+        self.settings = Settings::read()?;
+        let fault = self.settings.worker_start()?;
+        self.concerning(context, fault).happen().await?;
+        Ok(routes::router(context.clone()))
+    }
+
+    async fn egg_ready(&mut self, context: &WorkerContext) -> Result<(), BoxError> {
+        self.trace.enter(Hook::EggReady)?;
+        let fault = self.settings.worker_egg_ready;
+        self.concerning(context, fault).happen().await
+    }
+
+    async fn before_close(&mut self, context: &WorkerContext) -> Result<(), BoxError> {
+        self.trace.enter(Hook::BeforeClose)?;
+        let fault = self.settings.before_close;
+        self.concerning(context, fault).happen().await
+    }
+}

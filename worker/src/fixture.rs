@@ -1,0 +1,153 @@
+//! A server without a master, on connections without a network: with the clock paused, every test of time
+//! is exact and takes none.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use hatchery_protocol::child::gauge::GaugeCells;
+use hatchery_protocol::child::{DrainCause, Shutdown};
+use hatchery_protocol::clock::monotonic;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::accept::Accept;
+use crate::drain::drain;
+use crate::server::Server;
+
+pub(crate) const LAME_DUCK: Duration = Duration::from_secs(2);
+pub(crate) const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A source that accepts what a test connects.
+pub(crate) struct Queue(pub(crate) UnboundedReceiver<io::Result<DuplexStream>>);
+
+impl Accept for Queue {
+    type Stream = DuplexStream;
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<DuplexStream>> {
+        match self.0.poll_recv(cx) {
+            Poll::Ready(Some(accepted)) => Poll::Ready(accepted),
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn close(mut self, mut take: impl FnMut(DuplexStream)) {
+        while let Ok(Ok(stream)) = self.0.try_recv() {
+            take(stream);
+        }
+    }
+}
+
+pub(crate) struct Fixture {
+    pub(crate) server: Server,
+    pub(crate) gauges: Arc<GaugeCells>,
+    pub(crate) shutdown: Shutdown,
+    source: UnboundedSender<io::Result<DuplexStream>>,
+}
+
+impl Fixture {
+    pub(crate) fn new(router: Router) -> Self {
+        let gauges = Arc::new(GaugeCells::new(1));
+        let mut server = Server::new(router, Arc::clone(&gauges), HEADER_TIMEOUT);
+        let (source, queue) = unbounded_channel();
+        server.listen(0, Queue(queue));
+        Self {
+            server,
+            gauges,
+            shutdown: Shutdown::new(),
+            source,
+        }
+    }
+
+    pub(crate) fn connect(&self) -> Client {
+        let (client, server) = duplex(64 * 1024);
+        self.source.send(Ok(server)).unwrap();
+        Client {
+            stream: client,
+            unread: VecDeque::new(),
+        }
+    }
+
+    /// An HTTP/2 connection, and the task that ends when it is closed.
+    pub(crate) async fn connect_h2(&self) -> (H2, JoinHandle<()>) {
+        let stream = TokioIo::new(self.connect().stream);
+        let (sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), stream)
+                .await
+                .unwrap();
+        let closed = tokio::spawn(async move {
+            let _ = connection.await;
+        });
+        (sender, closed)
+    }
+
+    /// Gives the order to leave and follows it. The result is how long that took.
+    pub(crate) fn drain(self, cause: DrainCause, budget: Duration) -> JoinHandle<Duration> {
+        self.shutdown.give(cause, monotonic() + budget);
+        let mut server = self.server;
+        let shutdown = self.shutdown;
+        let source = self.source;
+        let order = shutdown.order().unwrap();
+        tokio::spawn(async move {
+            let begun = Instant::now();
+            drain(&mut server, order, &shutdown, LAME_DUCK).await;
+            drop(source);
+            begun.elapsed()
+        })
+    }
+}
+
+pub(crate) type H2 = hyper::client::conn::http2::SendRequest<axum::body::Body>;
+
+/// Lets everything run that can. The clock is paused, so this is no guess: a millisecond passes only when
+/// every task waits for something.
+pub(crate) async fn settle() {
+    tokio::time::sleep(Duration::from_millis(1)).await;
+}
+
+/// An HTTP/1 client that shows every byte.
+pub(crate) struct Client {
+    pub(crate) stream: DuplexStream,
+    unread: VecDeque<u8>,
+}
+
+impl Client {
+    pub(crate) async fn send(&mut self, bytes: &str) {
+        self.stream.write_all(bytes.as_bytes()).await.unwrap();
+    }
+
+    pub(crate) async fn get(&mut self, path: &str) {
+        self.send(&format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n"))
+            .await;
+    }
+
+    /// Reads up to and with `end`, or to the end of the stream.
+    pub(crate) async fn read_until(&mut self, end: &str) -> String {
+        let mut seen = Vec::new();
+        while !seen.ends_with(end.as_bytes()) {
+            if self.unread.is_empty() {
+                let mut chunk = [0; 4096];
+                match self.stream.read(&mut chunk).await {
+                    Ok(0) | Err(_) => break,
+                    Ok(n) => self.unread.extend(&chunk[..n]),
+                }
+            }
+            seen.extend(self.unread.pop_front());
+        }
+        String::from_utf8(seen).unwrap()
+    }
+
+    /// Reads to the end of the stream; how long that took.
+    pub(crate) async fn closed(&mut self) -> Duration {
+        let begun = Instant::now();
+        let mut rest = Vec::new();
+        let _ = self.stream.read_to_end(&mut rest).await;
+        begun.elapsed()
+    }
+}

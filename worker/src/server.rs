@@ -1,0 +1,64 @@
+//! The server of one worker: sources of connections, the connections, and what they have in common.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hatchery_protocol::child::CancellationToken;
+use hatchery_protocol::child::gauge::GaugeCells;
+use tokio::task::JoinHandle;
+
+use crate::accept::{self, Accept};
+use crate::connection::Http;
+use crate::tracker::Tracker;
+
+/// Serves a router on any number of sources. Knows nothing of the master.
+#[derive(Debug)]
+pub(crate) struct Server {
+    http: Arc<Http>,
+    router: Router,
+    tracker: Arc<Tracker>,
+    stop_accepting: CancellationToken,
+    accepting: Vec<JoinHandle<()>>,
+}
+
+impl Server {
+    /// `header_timeout` as in [`Http::new`].
+    pub(crate) fn new(router: Router, gauges: Arc<GaugeCells>, header_timeout: Duration) -> Self {
+        Self {
+            http: Arc::new(Http::new(header_timeout)),
+            // Turns everything into routes now, instead of with each request.
+            router: router.with_state(()),
+            tracker: Arc::new(Tracker::new(gauges)),
+            stop_accepting: CancellationToken::new(),
+            accepting: Vec::new(),
+        }
+    }
+
+    pub(crate) const fn tracker(&self) -> &Arc<Tracker> {
+        &self.tracker
+    }
+
+    /// Begins to serve what `source` gives, as the listener with this index.
+    pub(crate) fn listen(&mut self, index: usize, source: impl Accept) {
+        let http = Arc::clone(&self.http);
+        let router = self.router.clone();
+        let tracker = Arc::clone(&self.tracker);
+        let take = move |stream| {
+            // Counted before the task runs: a drain that begins now must not overlook it.
+            let guard = tracker.track(index);
+            tokio::spawn(Arc::clone(&http).serve(stream, guard, router.clone()));
+        };
+        let accepting = accept::run(source, self.stop_accepting.clone(), take);
+        self.accepting.push(tokio::spawn(accepting));
+    }
+
+    /// Takes what waits in the queues, then closes the listeners. Returns when they are closed.
+    pub(crate) async fn stop_accepting(&mut self) {
+        self.stop_accepting.cancel();
+        for accepting in self.accepting.drain(..) {
+            // It can only have failed by a panic, and then its listener is closed as well.
+            let _ = accepting.await;
+        }
+    }
+}

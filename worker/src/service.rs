@@ -1,0 +1,151 @@
+//! From a request on a connection to the router and back, counted.
+//!
+//! This is on the path of every request, so nothing here allocates, locks or boxes: the future and the
+//! body are wrapped in place, and the only shared writes are the three of the gauges.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use axum::Router;
+use axum::body::Body;
+use axum::routing::future::RouteFuture;
+use http::header::CONNECTION;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+use pin_project_lite::pin_project;
+use tower_service::Service as _;
+
+use crate::tracker::{Connection, Phase};
+
+/// The router as one connection sees it.
+#[derive(Debug)]
+pub(crate) struct Service {
+    router: Router,
+    connection: Arc<Connection>,
+}
+
+impl Service {
+    pub(crate) const fn new(router: Router, connection: Arc<Connection>) -> Self {
+        Self { router, connection }
+    }
+}
+
+impl hyper::service::Service<Request<Incoming>> for Service {
+    type Response = Response<Counted<Body>>;
+    type Error = Infallible;
+    type Future = Responding;
+
+    fn call(&self, request: Request<Incoming>) -> Responding {
+        let connection = &self.connection;
+        let http1 = request.version() < Version::HTTP_2;
+        if !http1 {
+            connection.set_h2();
+        } else if request.method() == Method::CONNECT {
+            connection.set_upgraded();
+        }
+        let in_flight = InFlight::begin(Arc::clone(connection));
+        // The empty body is the one body that axum makes without an allocation.
+        let request = request.map(|body| {
+            if body.is_end_stream() {
+                Body::empty()
+            } else {
+                Body::new(body)
+            }
+        });
+        Responding {
+            // The clone is one reference count; a call needs `&mut`.
+            route: self.router.clone().call(request),
+            in_flight: Some(in_flight),
+            http1,
+        }
+    }
+}
+
+pin_project! {
+    /// A request that the router is answering.
+    pub(crate) struct Responding {
+        #[pin]
+        route: RouteFuture<Infallible>,
+        in_flight: Option<InFlight>,
+        http1: bool,
+    }
+}
+
+impl Future for Responding {
+    type Output = Result<Response<Counted<Body>>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let Ok(mut response) = ready!(this.route.poll(cx));
+        let in_flight = this.in_flight.take();
+        if *this.http1
+            && let Some(in_flight) = &in_flight
+        {
+            in_flight.finish_head(&mut response);
+        }
+        Poll::Ready(Ok(response.map(|body| Counted { body, in_flight })))
+    }
+}
+
+/// One request, from its header to the end of its response.
+#[derive(Debug)]
+struct InFlight(Arc<Connection>);
+
+impl InFlight {
+    fn begin(connection: Arc<Connection>) -> Self {
+        connection.request_begun();
+        Self(connection)
+    }
+
+    /// What only HTTP/1 needs: a draining server says so in the response, and an upgraded connection is
+    /// about to leave the server's hands.
+    fn finish_head(&self, response: &mut Response<Body>) {
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            self.0.set_upgraded();
+        } else if self.0.phase() > Phase::Serving {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(CONNECTION, close);
+        }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.request_ended();
+    }
+}
+
+/// A response body whose request is in flight until it has ended or is dropped.
+#[derive(Debug)]
+pub(crate) struct Counted<B> {
+    body: B,
+    in_flight: Option<InFlight>,
+}
+
+impl<B: http_body::Body + Unpin> http_body::Body for Counted<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if frame.is_none() {
+            self.in_flight = None;
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,157 @@
+//! The byte stream of one connection.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::tracker::{Guard, Phase, Waiting};
+
+/// What a listener gives.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    /// From a TCP listener.
+    Tcp(TcpStream),
+    /// From a unix listener.
+    Unix(UnixStream),
+}
+
+/// Calls the same method on whichever stream it is.
+macro_rules! either {
+    ($stream:expr, $method:ident($($argument:expr),*)) => {
+        match $stream {
+            Stream::Tcp(stream) => Pin::new(stream).$method($($argument),*),
+            Stream::Unix(stream) => Pin::new(stream).$method($($argument),*),
+        }
+    };
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        either!(self.get_mut(), poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        either!(self.get_mut(), poll_write(cx, buf))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        either!(self.get_mut(), poll_write_vectored(cx, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        // Both kinds of socket have writev(2).
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self.get_mut(), poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self.get_mut(), poll_shutdown(cx))
+    }
+}
+
+/// A stream that is counted until it is closed and that a drain can cut off wherever it is.
+///
+/// Before an upgrade the connection's task does the cutting, by dropping the stream. After it the
+/// stream belongs to a handler; then reads and writes fail as soon as the drain aborts.
+#[derive(Debug)]
+pub(crate) struct Tracked<I> {
+    // Before the guard, so that the descriptor is closed when the connection no longer counts.
+    stream: I,
+    guard: Guard,
+}
+
+impl<I> Tracked<I> {
+    pub(crate) const fn new(stream: I, guard: Guard) -> Self {
+        Self { stream, guard }
+    }
+
+    fn check(&self, who: Waiting, cx: &Context<'_>) -> io::Result<()> {
+        let connection = self.guard.connection();
+        if !connection.is_upgraded() {
+            return Ok(());
+        }
+        connection.watch(who, cx);
+        if connection.phase() == Phase::Aborted {
+            return Err(io::Error::new(
+                io::ErrorKind::ConnectionAborted,
+                "the worker is leaving and its time to drain is over",
+            ));
+        }
+        Ok(())
+    }
+
+    fn note(&self, written: &Poll<io::Result<usize>>) {
+        if matches!(written, Poll::Ready(Ok(_))) {
+            self.guard.connection().wrote();
+        }
+    }
+}
+
+impl<I: AsyncRead + Unpin> AsyncRead for Tracked<I> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.check(Waiting::Reader, cx)?;
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl<I: AsyncWrite + Unpin> AsyncWrite for Tracked<I> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.check(Waiting::Writer, cx)?;
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.note(&written);
+        written
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.check(Waiting::Writer, cx)?;
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.note(&written);
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check(Waiting::Writer, cx)?;
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check(Waiting::Writer, cx)?;
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,256 @@
+//! Every open connection, and the phase they all are in.
+//!
+//! A drain has to reach connections that are idle, half-way through a header, streaming, or upgraded and
+//! long gone from the HTTP server's hands. So each is entered here when it is accepted and leaves when its
+//! descriptor is closed: the [`Guard`] sits beside the stream and moves with it into an upgrade.
+//!
+//! A change of phase costs a walk over all connections; a request costs one relaxed load. Tasks leave
+//! their waker here once instead of polling a channel on every turn.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Waker};
+
+use hatchery_protocol::child::gauge::GaugeCells;
+use tokio::sync::Notify;
+
+/// How far a drain has come. Only ever grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(crate) enum Phase {
+    /// Business as usual.
+    Serving,
+    /// Requests are answered, and clients are asked to leave with the answer.
+    LameDuck,
+    /// Idle connections close, busy ones close after what they are doing.
+    Closing,
+    /// Whatever is left is cut off.
+    Aborted,
+}
+
+/// The open connections of this process.
+#[derive(Debug)]
+pub(crate) struct Tracker {
+    phase: AtomicU8,
+    gauges: Arc<GaugeCells>,
+    open: Mutex<Open>,
+    emptied: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    next: u64,
+    connections: HashMap<u64, Arc<Connection>>,
+}
+
+impl Tracker {
+    pub(crate) fn new(gauges: Arc<GaugeCells>) -> Self {
+        Self {
+            phase: AtomicU8::new(Phase::Serving as u8),
+            gauges,
+            open: Mutex::default(),
+            emptied: Notify::new(),
+        }
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        match self.phase.load(Relaxed) {
+            0 => Phase::Serving,
+            1 => Phase::LameDuck,
+            2 => Phase::Closing,
+            _ => Phase::Aborted,
+        }
+    }
+
+    /// Enters a phase and makes every connection look at it. An earlier phase is not gone back to.
+    pub(crate) fn enter(&self, phase: Phase) {
+        self.phase.fetch_max(phase as u8, Relaxed);
+        // Whoever registers a waker from now on does so under this lock, and sees the phase after it.
+        let wakers: Vec<Waker> = {
+            let open = self.lock();
+            let connections = open.connections.values();
+            connections.flat_map(|c| c.wakers()).collect()
+        };
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Counts a connection in; it counts until the guard is dropped.
+    pub(crate) fn track(self: &Arc<Self>, listener: usize) -> Guard {
+        let mut open = self.lock();
+        let key = open.next;
+        open.next += 1;
+        let connection = Arc::new(Connection {
+            tracker: Arc::clone(self),
+            wakers: Mutex::default(),
+            turn: AtomicU64::new(0),
+            greeted: AtomicBool::new(false),
+            h2: AtomicBool::new(false),
+            upgraded: AtomicBool::new(false),
+        });
+        open.connections.insert(key, Arc::clone(&connection));
+        drop(open);
+        self.gauges.connection_opened(listener);
+        Guard { key, connection }
+    }
+
+    /// Waits until no connection is open.
+    pub(crate) async fn empty(&self) {
+        loop {
+            let mut emptied = std::pin::pin!(self.emptied.notified());
+            // Before the look, so that an emptying between the look and the wait is not missed.
+            emptied.as_mut().enable();
+            if self.lock().connections.is_empty() {
+                return;
+            }
+            emptied.await;
+        }
+    }
+
+    /// How many connections are open.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().connections.len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the parts of one connection tell each other: its stream, its task and its service.
+///
+/// The flags are set and read by tasks that wake each other through the runtime or [`Self::wakers`],
+/// so relaxed access is enough.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    tracker: Arc<Tracker>,
+    wakers: Mutex<[Option<Waker>; 2]>,
+    turn: AtomicU64,
+    greeted: AtomicBool,
+    h2: AtomicBool,
+    upgraded: AtomicBool,
+}
+
+/// Whose turn it is on a connection, and since which event: the lower half counts the requests that are
+/// being answered, the upper half everything the server did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Turn(u64);
+
+impl Turn {
+    const REQUEST: u64 = 1;
+    const EVENT: u64 = 1 << 32;
+
+    /// Whether the client is to speak.
+    pub(crate) const fn is_waiting(self) -> bool {
+        self.0.is_multiple_of(Self::EVENT)
+    }
+}
+
+/// Who waits. The halves of an upgraded stream may live in two tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Waiting {
+    /// The connection's own task, or whoever reads from the upgraded stream.
+    Reader = 0,
+    /// Whoever writes to the upgraded stream.
+    Writer = 1,
+}
+
+impl Connection {
+    pub(crate) fn phase(&self) -> Phase {
+        self.tracker.phase()
+    }
+
+    /// Wakes this task at the next change of phase, and at all after it. To be called before the look at
+    /// the phase, or a change in between is missed.
+    pub(crate) fn watch(&self, who: Waiting, cx: &Context<'_>) {
+        let mut wakers = self.wakers.lock().unwrap_or_else(PoisonError::into_inner);
+        let [reader, writer] = &mut *wakers;
+        let slot = match who {
+            Waiting::Reader => reader,
+            Waiting::Writer => writer,
+        };
+        match slot {
+            Some(waker) => waker.clone_from(cx.waker()),
+            None => *slot = Some(cx.waker().clone()),
+        }
+    }
+
+    fn wakers(&self) -> impl Iterator<Item = Waker> + use<> {
+        let wakers = self.wakers.lock().unwrap_or_else(PoisonError::into_inner);
+        wakers.clone().into_iter().flatten()
+    }
+
+    /// Whose turn it is.
+    pub(crate) fn turn(&self) -> Turn {
+        Turn(self.turn.load(Relaxed))
+    }
+
+    /// The server has written something: it waits from now on.
+    pub(crate) fn wrote(&self) {
+        self.turn.fetch_add(Turn::EVENT, Relaxed);
+    }
+
+    /// A request's header is here.
+    pub(crate) fn request_begun(&self) {
+        self.greeted.store(true, Relaxed);
+        self.turn.fetch_add(Turn::EVENT + Turn::REQUEST, Relaxed);
+        self.tracker.gauges.request_begun();
+    }
+
+    /// A response is handed over whole, or given up.
+    pub(crate) fn request_ended(&self) {
+        // As many as begin come to an end, so nothing is borrowed from the upper half for good.
+        self.turn.fetch_add(Turn::EVENT - Turn::REQUEST, Relaxed);
+        self.tracker.gauges.request_ended();
+    }
+
+    /// Whether this is HTTP/2, or may be without a request so far: there the server speaks first.
+    pub(crate) fn may_be_h2(&self) -> bool {
+        self.is_h2() || (!self.greeted.load(Relaxed) && self.turn() != Turn::default())
+    }
+
+    /// Whether an HTTP/2 request has come on this connection.
+    pub(crate) fn is_h2(&self) -> bool {
+        self.h2.load(Relaxed)
+    }
+
+    pub(crate) fn set_h2(&self) {
+        self.h2.store(true, Relaxed);
+    }
+
+    /// Whether the stream may be in other hands than the connection's task.
+    pub(crate) fn is_upgraded(&self) -> bool {
+        self.upgraded.load(Relaxed)
+    }
+
+    pub(crate) fn set_upgraded(&self) {
+        self.upgraded.store(true, Relaxed);
+    }
+}
+
+/// Keeps a connection counted. Lives beside its stream, wherever that goes.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    key: u64,
+    connection: Arc<Connection>,
+}
+
+impl Guard {
+    pub(crate) const fn connection(&self) -> &Arc<Connection> {
+        &self.connection
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let tracker = &self.connection.tracker;
+        let mut open = tracker.lock();
+        open.connections.remove(&self.key);
+        let is_last = open.connections.is_empty();
+        drop(open);
+        tracker.gauges.connection_closed();
+        if is_last {
+            tracker.emptied.notify_waiters();
+        }
+    }
+}
