@@ -69,6 +69,6 @@ pub use axum;
 pub use hatchery_agent::{Agent, AgentContext, NoAgent};
 pub use hatchery_protocol::boot::ChildSettings;
 pub use hatchery_protocol::child::members::Snapshot;
-pub use hatchery_protocol::child::{BoxError, CancellationToken, Members};
+pub use hatchery_protocol::child::{BoxError, CancellationToken, Context, Members};
 pub use hatchery_protocol::message::Member;
 pub use hatchery_worker::{Worker, WorkerContext};

@@ -1,91 +1,25 @@
 //! What an agent may know about itself and its cluster.
 
-use std::sync::Arc;
+use std::ops::Deref;
 
-use hatchery_protocol::boot::ChildSettings;
-use hatchery_protocol::child::{CancellationToken, Child, Members, Shutdown};
-use hatchery_protocol::id::Generation;
+use hatchery_protocol::child::{Child, Context};
 
 /// Who this agent is, and how it hears of its cluster. Cheap to clone: tasks take their own.
+///
+/// Everything is in the [`Context`] that it dereferences to.
 #[derive(Debug, Clone)]
-pub struct AgentContext {
-    facts: Arc<Facts>,
-    members: Members,
-    shutdown: Shutdown,
-}
-
-/// What does not change in the life of a process.
-#[derive(Debug)]
-struct Facts {
-    name: String,
-    generation: Generation,
-    incarnation: u64,
-    replaces: bool,
-    master: u32,
-    settings: ChildSettings,
-}
+pub struct AgentContext(Context);
 
 impl AgentContext {
     pub(crate) fn new(child: &Child) -> Self {
-        let boot = child.boot();
-        Self {
-            facts: Arc::new(Facts {
-                name: boot.name.clone(),
-                generation: boot.generation,
-                incarnation: boot.child.incarnation,
-                replaces: boot.replaces,
-                master: child.master(),
-                settings: boot.settings.clone(),
-            }),
-            members: child.members(),
-            shutdown: child.shutdown(),
-        }
+        Self(Context::new(child))
     }
+}
 
-    /// The application's name.
-    pub fn name(&self) -> &str {
-        &self.facts.name
-    }
+impl Deref for AgentContext {
+    type Target = Context;
 
-    /// Which build and configuration of the application this process runs. Counts from 1.
-    pub fn generation(&self) -> Generation {
-        self.facts.generation
-    }
-
-    /// A number that no other process of this master ever had or will have. Unlike a pid it is never
-    /// used again, so it is the right thing to tag data with.
-    pub fn incarnation(&self) -> u64 {
-        self.facts.incarnation
-    }
-
-    /// Whether this process was started into a cluster that was ready already. What must happen once in
-    /// the life of a cluster has happened then.
-    pub fn replaces(&self) -> bool {
-        self.facts.replaces
-    }
-
-    /// This process's id.
-    pub fn pid(&self) -> u32 {
-        std::process::id()
-    }
-
-    /// The master's process id.
-    pub fn master_pid(&self) -> u32 {
-        self.facts.master
-    }
-
-    /// The settings that bind this process.
-    pub fn settings(&self) -> &ChildSettings {
-        &self.facts.settings
-    }
-
-    /// Cancelled when the agent has to end its loops, just before `before_close`.
-    pub fn shutdown(&self) -> &CancellationToken {
-        self.shutdown.token()
-    }
-
-    /// Who is ready, now and from now on. Every call gives a handle of its own.
-    pub fn members(&self) -> Members {
-        self.members.clone()
+    fn deref(&self) -> &Context {
+        &self.0
     }
 }

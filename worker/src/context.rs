@@ -1,102 +1,33 @@
 //! What a worker may know about itself and its cluster.
 
-use std::sync::Arc;
+use std::ops::Deref;
 
-use hatchery_protocol::boot::ChildSettings;
-use hatchery_protocol::child::{CancellationToken, Child, Members, Shutdown};
-use hatchery_protocol::id::{Generation, Slot};
+use hatchery_protocol::child::{Child, Context};
+use hatchery_protocol::id::Slot;
 
 /// Who this worker is, and how it hears of its cluster. Cheap to clone: handlers take their own.
+///
+/// Most is in the [`Context`] that it dereferences to.
 #[derive(Debug, Clone)]
-pub struct WorkerContext {
-    facts: Arc<Facts>,
-    members: Members,
-    shutdown: Shutdown,
-}
-
-/// What does not change in the life of a process.
-#[derive(Debug)]
-struct Facts {
-    name: String,
-    slot: Slot,
-    generation: Generation,
-    incarnation: u64,
-    replaces: bool,
-    master: u32,
-    settings: ChildSettings,
-}
+pub struct WorkerContext(Context);
 
 impl WorkerContext {
     pub(crate) fn new(child: &Child) -> Self {
-        let boot = child.boot();
-        Self {
-            facts: Arc::new(Facts {
-                name: boot.name.clone(),
-                // `Origin::boot` refuses a seat of another role, so a worker always has a slot.
-                slot: boot.child.seat.slot().unwrap_or_default(),
-                generation: boot.generation,
-                incarnation: boot.child.incarnation,
-                replaces: boot.replaces,
-                master: child.master(),
-                settings: boot.settings.clone(),
-            }),
-            members: child.members(),
-            shutdown: child.shutdown(),
-        }
-    }
-
-    /// The application's name.
-    pub fn name(&self) -> &str {
-        &self.facts.name
+        Self(Context::new(child))
     }
 
     /// The worker's number, `0..N-1`. A replacement has the same one, so during a replacement there are
     /// two processes of it for a moment.
     pub fn slot(&self) -> Slot {
-        self.facts.slot
+        // `Origin::boot` refuses a seat of another role, so a worker always has a slot.
+        self.0.seat().slot().unwrap_or_default()
     }
+}
 
-    /// Which build and configuration of the application this process runs. Counts from 1.
-    pub fn generation(&self) -> Generation {
-        self.facts.generation
-    }
+impl Deref for WorkerContext {
+    type Target = Context;
 
-    /// A number that no other process of this master ever had or will have. Unlike a pid it is never
-    /// used again, so it is the right thing to tag data with.
-    pub fn incarnation(&self) -> u64 {
-        self.facts.incarnation
-    }
-
-    /// Whether this process was started into a cluster that was ready already. What must happen once in
-    /// the life of a cluster has happened then.
-    pub fn replaces(&self) -> bool {
-        self.facts.replaces
-    }
-
-    /// This process's id.
-    pub fn pid(&self) -> u32 {
-        std::process::id()
-    }
-
-    /// The master's process id.
-    pub fn master_pid(&self) -> u32 {
-        self.facts.master
-    }
-
-    /// The settings that bind this process.
-    pub fn settings(&self) -> &ChildSettings {
-        &self.facts.settings
-    }
-
-    /// Cancelled when open-ended responses have to end: streams stop, WebSockets say goodbye. That is
-    /// after the lame duck, in which clients are only asked to leave. What does not end within the rest
-    /// of the drain is cut off.
-    pub fn shutdown(&self) -> &CancellationToken {
-        self.shutdown.token()
-    }
-
-    /// Who is ready, now and from now on. Every call gives a handle of its own.
-    pub fn members(&self) -> Members {
-        self.members.clone()
+    fn deref(&self) -> &Context {
+        &self.0
     }
 }

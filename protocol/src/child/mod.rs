@@ -14,6 +14,7 @@
 //! Not here: what a role does with its life. That is a [`life::Life`] of the agent or worker crate.
 
 mod boot;
+mod context;
 pub mod gauge;
 mod group;
 mod hook;
@@ -27,6 +28,7 @@ mod signals;
 mod watch;
 
 pub use boot::{BootError, Child, Origin};
+pub use context::Context;
 pub use hook::HookError;
 pub use members::Members;
 pub use shutdown::{DrainCause, Draining, Shutdown};

@@ -227,6 +227,14 @@ pub(super) fn leave(order: Draining) -> Exit {
             group::kill_own_group();
             Exit::LostMaster
         }
-        DrainCause::Asked | DrainCause::Signal | DrainCause::HookFailed => Exit::Orderly,
+        // Perhaps the master's death, seen early. The kernel sends this signal when the *thread* that
+        // created us ends; while another thread of a dying master still lives, getppid() names the master
+        // and the link is open. Nobody else would see to the group then, and a master that does live only
+        // finds nothing left to kill.
+        DrainCause::Signal => {
+            group::kill_own_group();
+            Exit::Orderly
+        }
+        DrainCause::Asked | DrainCause::HookFailed => Exit::Orderly,
     }
 }

@@ -1,0 +1,105 @@
+//! What a process may know about itself and its cluster.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Child, Members, Shutdown};
+use crate::boot::ChildSettings;
+use crate::id::{Generation, Seat};
+
+/// Who a process is, and how it hears of its cluster: what the contexts of agent and worker share. Cheap
+/// to clone.
+#[derive(Debug, Clone)]
+pub struct Context {
+    facts: Arc<Facts>,
+    members: Members,
+    shutdown: Shutdown,
+}
+
+/// What does not change in the life of a process.
+#[derive(Debug)]
+struct Facts {
+    name: String,
+    seat: Seat,
+    generation: Generation,
+    incarnation: u64,
+    replaces: bool,
+    master: u32,
+    settings: ChildSettings,
+}
+
+impl Context {
+    /// The context of this process.
+    pub fn new(child: &Child) -> Self {
+        let boot = child.boot();
+        Self {
+            facts: Arc::new(Facts {
+                name: boot.name.clone(),
+                seat: boot.child.seat,
+                generation: boot.generation,
+                incarnation: boot.child.incarnation,
+                replaces: boot.replaces,
+                master: child.master(),
+                settings: boot.settings.clone(),
+            }),
+            members: child.members(),
+            shutdown: child.shutdown(),
+        }
+    }
+
+    /// The application's name.
+    pub fn name(&self) -> &str {
+        &self.facts.name
+    }
+
+    /// The place this process holds in the cluster.
+    pub fn seat(&self) -> Seat {
+        self.facts.seat
+    }
+
+    /// Which build and configuration of the application this process runs. Counts from 1.
+    pub fn generation(&self) -> Generation {
+        self.facts.generation
+    }
+
+    /// A number that no other process of this master ever had or will have. Unlike a pid it is never
+    /// used again, so it is the right thing to tag data with.
+    pub fn incarnation(&self) -> u64 {
+        self.facts.incarnation
+    }
+
+    /// Whether this process was started into a cluster that was ready already. What must happen once in
+    /// the life of a cluster has happened then.
+    pub fn replaces(&self) -> bool {
+        self.facts.replaces
+    }
+
+    /// This process's id.
+    pub fn pid(&self) -> u32 {
+        std::process::id()
+    }
+
+    /// The master's process id.
+    pub fn master_pid(&self) -> u32 {
+        self.facts.master
+    }
+
+    /// The settings that bind this process.
+    pub fn settings(&self) -> &ChildSettings {
+        &self.facts.settings
+    }
+
+    /// Cancelled when open-ended work has to end. In an agent that is when it is asked to leave, just
+    /// before `before_close`: loops end. In a worker it is after the lame duck, in which clients are only
+    /// asked to leave: streams stop, WebSockets say goodbye, and what does not end within the rest of the
+    /// drain is cut off.
+    pub fn shutdown(&self) -> &CancellationToken {
+        self.shutdown.token()
+    }
+
+    /// Who is ready, now and from now on. Every call gives a handle of its own.
+    pub fn members(&self) -> Members {
+        self.members.clone()
+    }
+}
