@@ -2,7 +2,6 @@
 
 use std::any::Any;
 use std::future::Future;
-use std::io::Write as _;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
@@ -90,12 +89,6 @@ fn panic_message(panic: &(dyn Any + Send)) -> String {
         .map(|text| (*text).to_owned())
         .or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "(no message)".to_owned())
-}
-
-/// One line on standard error, for a process that is about to be gone: no lock of the logger's is taken,
-/// and a failure to write is not worth a panic.
-pub(super) fn say_last_words(words: &str) {
-    let _ = writeln!(std::io::stderr(), "{} (pid {})", words, std::process::id());
 }
 
 #[cfg(test)]

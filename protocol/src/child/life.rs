@@ -66,9 +66,9 @@ async fn live<L: Life>(child: &mut Child, life: &mut L) -> Exit {
 
     let started = tokio::select! {
         started = hook::run(name("start"), limit, life.start()) => started,
-        _ = shutdown.ordered() => {
+        order = shutdown.ordered() => {
             // Nothing was opened, so there is nothing to close.
-            tracing::info!("asked to leave before {} finished", name("start"));
+            announce(&shared, order);
             return Exit::Orderly;
         }
     };
@@ -100,6 +100,7 @@ async fn live<L: Life>(child: &mut Child, life: &mut L) -> Exit {
         }
     };
 
+    announce(&shared, order);
     life.drain(order).await;
     // The order may have become stricter meanwhile. The hook gets a moment in any case: the process is
     // ended from outside, by the watch thread or by the master, `OVERRUN` after the deadline.
@@ -115,6 +116,20 @@ async fn live<L: Life>(child: &mut Child, life: &mut L) -> Exit {
         tracing::error!("{error}");
     }
     exit
+}
+
+/// Says why this process leaves. The watch thread, which knows first, must not wait for a logger.
+fn announce(shared: &Shared, order: Draining) {
+    match order.cause {
+        DrainCause::MasterLost => {
+            let how = shared.master_lost.get().map_or("", String::as_str);
+            tracing::warn!("lost the master ({how}), leaving");
+        }
+        DrainCause::Signal => tracing::info!("got SIGTERM from outside, leaving"),
+        DrainCause::Asked => tracing::debug!("asked to leave"),
+        // The failure was logged when it happened.
+        DrainCause::HookFailed => {}
+    }
 }
 
 fn fail(shared: &Shared, error: &HookError) -> Exit {

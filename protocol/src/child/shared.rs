@@ -1,6 +1,6 @@
 //! What the watch thread and the runtime of one child both see.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio_util::sync::CancellationToken;
 
@@ -17,6 +17,8 @@ pub(super) struct Shared {
     pub(super) gauges: Arc<GaugeCells>,
     pub(super) members: Members,
     pub(super) shutdown: Shutdown,
+    /// How the loss of the master showed, once it has.
+    pub(super) master_lost: OnceLock<String>,
     /// Cancelled, so to speak, when egg-ready comes: a latch that any number of tasks can await.
     pub(super) egg_ready: CancellationToken,
 }
@@ -32,6 +34,7 @@ impl Shared {
                 workers: boot.workers.clone(),
             }),
             shutdown: Shutdown::new(),
+            master_lost: OnceLock::new(),
             egg_ready: CancellationToken::new(),
         }
     }

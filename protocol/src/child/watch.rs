@@ -6,7 +6,8 @@
 //! 2. end-of-file on the link,
 //! 3. silence, judged by [`MasterWatch`].
 //!
-//! On any of them it orders the drain, and when the order's time is over it ends the process.
+//! On any of them it orders the drain, and when the order's time is over it ends the process. It never
+//! waits for anything but its poll: no lock of the author's, no logger, no full pipe.
 
 use std::io::{self, PipeReader, Read};
 use std::os::fd::AsFd;
@@ -16,11 +17,11 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, getppid};
 
+use super::group;
 use super::link::LinkReader;
 use super::liveness::MasterWatch;
 use super::shared::Shared;
 use super::shutdown::{DrainCause, Draining};
-use super::{group, hook};
 use crate::clock::monotonic;
 use crate::exit::Exit;
 use crate::message::{FromChild, ToChild, read_message};
@@ -82,11 +83,8 @@ impl Watch {
             if self.reader.is_some() {
                 self.shared.link.flush();
                 if self.silence.is_lost(monotonic()) {
-                    tracing::error!(
-                        "the master has been silent for {:?}: it counts as lost",
-                        self.shared.settings.master_timeout
-                    );
-                    self.lose_master();
+                    let silence = self.shared.settings.master_timeout;
+                    self.lose_master(format!("it was silent for {silence:?}"));
                 }
             }
             self.enforce_deadline();
@@ -132,7 +130,7 @@ impl Watch {
                 .shutdown
                 .give(DrainCause::Signal, monotonic() + budget);
         } else {
-            self.lose_master();
+            self.lose_master("the kernel says so".to_owned());
         }
     }
 
@@ -141,14 +139,11 @@ impl Watch {
             return;
         };
         match reader.fill() {
-            Ok(0) => return self.lose_master(),
+            Ok(0) => return self.lose_master("it closed the link".to_owned()),
             Ok(_) => self.silence.hear(monotonic()),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => return,
-            Err(e) => {
-                tracing::error!("the link to the master broke: {e}");
-                return self.lose_master();
-            }
+            Err(e) => return self.lose_master(format!("the link broke: {e}")),
         }
         loop {
             let message = match self.reader.as_mut().map(LinkReader::next_frame) {
@@ -159,8 +154,7 @@ impl Watch {
             match message {
                 Ok(message) => self.on_message(message),
                 Err(error) => {
-                    tracing::error!("the master sent something this process cannot read: {error}");
-                    return self.lose_master();
+                    return self.lose_master(format!("it wrote what cannot be read: {error}"));
                 }
             }
         }
@@ -179,15 +173,15 @@ impl Watch {
                     .shutdown
                     .give(DrainCause::Asked, monotonic() + budget);
             }
-            // Read once, before this thread began.
-            ToChild::Boot(_) => tracing::warn!("the master sent a second boot message"),
+            // Read once, before this thread began; a second one changes nothing.
+            ToChild::Boot(_) => {}
         }
     }
 
-    fn lose_master(&mut self) {
-        if self.reader.take().is_some() {
-            tracing::warn!("lost the master, leaving");
-        }
+    fn lose_master(&mut self, how: String) {
+        self.reader = None;
+        // The first sign is the one that is told.
+        let _ = self.shared.master_lost.set(how);
         let grace = self.shared.settings.orphan_grace;
         self.shared
             .shutdown
@@ -201,7 +195,7 @@ impl Watch {
         if monotonic() < hard_end(order) {
             return;
         }
-        hook::say_last_words(match order.cause {
+        say(match order.cause {
             DrainCause::MasterLost => "the grace after the master's death is over, leaving at once",
             DrainCause::Asked | DrainCause::Signal | DrainCause::HookFailed => {
                 "the time to drain is over, leaving at once"
@@ -209,6 +203,18 @@ impl Watch {
         });
         let exit = leave(order);
         sys::exit_now(exit.code());
+    }
+}
+
+/// One line on standard error, unless it would have to wait: the logger has locks that a blocked thread
+/// may hold, and a pipe that nobody reads blocks whoever writes to it. poll(2) promises that a pipe that
+/// is ready takes at least `PIPE_BUF` bytes.
+fn say(words: &str) {
+    let stderr = rustix::stdio::stderr();
+    let mut ready = [PollFd::from_borrowed_fd(stderr, PollFlags::OUT)];
+    if poll(&mut ready, Some(&Timespec::default())) == Ok(1) {
+        let line = format!("{words} (pid {})\n", std::process::id());
+        let _ = rustix::io::write(stderr, line.as_bytes());
     }
 }
 
