@@ -16,6 +16,7 @@ mod link;
 mod listener;
 mod orphans;
 mod output;
+mod pid_file;
 mod process;
 mod runtime_dir;
 mod shell;

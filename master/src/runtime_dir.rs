@@ -113,6 +113,7 @@ impl RuntimeDir {
         Ok(listener)
     }
 
+    /// Takes the control socket away: from here on this application is not to be found.
     pub(crate) fn remove_control(&self) {
         // A stale socket is removed by the next start.
         let _ = fs::remove_file(self.control_socket());
@@ -120,6 +121,13 @@ impl RuntimeDir {
 
     fn control_socket(&self) -> PathBuf {
         self.path.join(CONTROL_SOCKET)
+    }
+}
+
+impl Drop for RuntimeDir {
+    /// Also for a start that failed half-way. Whoever holds the lock may do this.
+    fn drop(&mut self) {
+        self.remove_control();
     }
 }
 

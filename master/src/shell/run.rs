@@ -1,10 +1,9 @@
 //! From a configuration to a running master, and the end of it.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use hatchery_protocol::clock::monotonic;
@@ -20,6 +19,7 @@ use crate::control;
 use crate::journal::Journal;
 use crate::launch::Launcher;
 use crate::listener::{BindError, bind_all};
+use crate::pid_file::PidFile;
 use crate::runtime_dir::{RuntimeDir, RuntimeDirError};
 use crate::signals;
 use crate::spawn::Spawner;
@@ -92,7 +92,6 @@ async fn live(config: Config, launcher: Option<Launcher>) -> Exit {
     if let Err(error) = signals::install(&sender) {
         return refuse(launcher, &error.into());
     }
-    let pid_file = config.pid_file.clone();
     let mut prepared = match prepare(config, sender) {
         Ok(prepared) => prepared,
         Err(error) => return refuse(launcher, &error),
@@ -109,9 +108,7 @@ async fn live(config: Config, launcher: Option<Launcher>) -> Exit {
     let (exit, journal) = prepared.shell.turn_until_the_end(inputs).await;
     control.abort();
     prepared.runtime_dir.remove_control();
-    if let Some(path) = pid_file {
-        remove_pid_file(&path);
-    }
+    drop(prepared.pid_file);
     journal.close();
     // Ends as soon as the last client's task is done.
     let _ = tokio::time::timeout(FAREWELL, clients.recv()).await;
@@ -122,6 +119,7 @@ struct Prepared {
     shell: Shell,
     runtime_dir: RuntimeDir,
     control: tokio::net::UnixListener,
+    pid_file: Option<PidFile>,
 }
 
 /// Everything that can fail before a process is started, in an order that leaves nothing behind.
@@ -143,12 +141,13 @@ fn prepare(config: Config, inputs: mpsc::Sender<Input>) -> Result<Prepared, Star
     })?;
     let control = runtime_dir.bind_control()?;
     let control = tokio::net::UnixListener::from_std(control)?;
-    if let Some(path) = &config.pid_file {
-        write_pid_file(path).map_err(|source| StartError::PidFile {
+    let pid_file = match &config.pid_file {
+        Some(path) => Some(PidFile::write(path).map_err(|source| StartError::PidFile {
             path: path.clone(),
             source,
-        })?;
-    }
+        })?),
+        None => None,
+    };
     let shell = Shell {
         supervisor: Supervisor::new(policy(&config)),
         spawner: Spawner::new(&config.name)?,
@@ -168,6 +167,7 @@ fn prepare(config: Config, inputs: mpsc::Sender<Input>) -> Result<Prepared, Star
         shell,
         runtime_dir,
         control,
+        pid_file,
     })
 }
 
@@ -193,21 +193,6 @@ fn raise_descriptor_limit() {
     limit.current = limit.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
         tracing::warn!("the limit of open files stays as it is: {error}");
-    }
-}
-
-/// Written under another name first, so that nobody reads half a number.
-fn write_pid_file(path: &Path) -> io::Result<()> {
-    let draft = path.with_extension("pid.new");
-    fs::write(&draft, format!("{}\n", std::process::id()))?;
-    fs::rename(draft, path)
-}
-
-/// Only if it is still ours: a later master may have written its own.
-fn remove_pid_file(path: &Path) {
-    let ours = std::process::id().to_string();
-    if fs::read_to_string(path).is_ok_and(|pid| pid.trim() == ours) {
-        let _ = fs::remove_file(path);
     }
 }
 
