@@ -13,8 +13,13 @@ pub(crate) struct PidFile {
 }
 
 impl PidFile {
-    /// Written under another name first, so that nobody reads half a number.
+    /// Written under another name first, so that nobody reads half a number. Only a regular file is
+    /// replaced: to rename over `/dev/null` would take it away from everybody on the host.
     pub(crate) fn write(path: &Path) -> io::Result<Self> {
+        if fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+            let reason = "it is there already, and it is no regular file";
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, reason));
+        }
         let draft = path.with_extension(format!("{}.new", std::process::id()));
         let written = fs::write(&draft, format!("{}\n", std::process::id()))
             .and_then(|()| fs::rename(&draft, path));

@@ -79,15 +79,20 @@ pub(crate) struct Listener {
     /// Whether somebody else made it listen already.
     pub(super) listening: bool,
     /// The file of a unix socket that is ours to remove.
-    pub(super) _file: Option<SocketFile>,
+    pub(super) file: Option<SocketFile>,
 }
 
 impl Listener {
     /// Lets connections in. To fail here is possible even though the address was bound: with
-    /// `SO_REUSEADDR` two processes can bind one port while neither listens (socket(7)).
+    /// `SO_REUSEADDR` two processes can bind one port while neither listens (socket(7)), and a unix socket
+    /// that does not listen can be taken for a stale one.
     pub(crate) fn listen(&self) -> Result<(), BindError> {
         if self.listening {
             return Ok(());
+        }
+        if self.file.as_ref().is_some_and(|file| !file.is_ours()) {
+            let taken = io::ErrorKind::AddrInUse.into();
+            return Err(BindError::system(&self.address, taken));
         }
         rustix::net::listen(&self.socket, BACKLOG)
             .map_err(|e| BindError::system(&self.address, e.into()))
@@ -144,7 +149,7 @@ fn bind_tcp(address: SocketAddr) -> Result<Listener, BindError> {
         family: Family::Tcp,
         socket: socket.into(),
         listening: false,
-        _file: None,
+        file: None,
     })
 }
 

@@ -49,7 +49,7 @@ fn take(sockets: &mut ListenFd, index: usize) -> Result<Listener, BindError> {
             family,
             socket,
             listening: true,
-            _file: None,
+            file: None,
         }),
         Ok(false) => Err(BindError::WrongKind(3 + index)),
         Err(e) => Err(BindError::system(&address, e.into())),

@@ -18,9 +18,17 @@ pub(super) struct SocketFile {
     identity: (u64, u64),
 }
 
+impl SocketFile {
+    /// Whether the path still leads to our socket. Somebody may have taken it away before we listened:
+    /// a socket that does not listen yet looks stale to others.
+    pub(super) fn is_ours(&self) -> bool {
+        identity(&self.path).is_ok_and(|now| now == self.identity)
+    }
+}
+
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if identity(&self.path).is_ok_and(|now| now == self.identity) {
+        if self.is_ours() {
             // Nothing better can be done about a file that cannot be removed.
             let _ = fs::remove_file(&self.path);
         }
@@ -50,7 +58,7 @@ pub(super) fn bind(path: &Path) -> Result<Listener, BindError> {
         family: Family::Unix,
         socket: socket.into(),
         listening: false,
-        _file: Some(file),
+        file: Some(file),
     })
 }
 
