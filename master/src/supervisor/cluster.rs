@@ -146,8 +146,14 @@ impl Supervisor {
     }
 
     fn on_spawn_failed(&mut self, now: Now, child: ChildId, error: &str, out: &mut Vec<Action>) {
-        let cause = format!("its process could not be created: {error}");
-        self.depart(now, child, &cause, &[], out);
+        // A process that exists is gone when it exits, and not before.
+        if self
+            .occupant(child)
+            .is_some_and(|o| o.phase == Phase::Spawning)
+        {
+            let cause = format!("its process could not be created: {error}");
+            self.depart(now, child, &cause, &[], out);
+        }
     }
 
     fn on_ready(&mut self, now: Now, child: ChildId, out: &mut Vec<Action>) {
@@ -182,18 +188,16 @@ impl Supervisor {
         let Some(occupant) = self.occupant(child) else {
             return;
         };
-        occupant.cause = Some(message);
-        match &mut occupant.phase {
-            // It leaves by itself; the deadline is for the one that does not.
-            Phase::Booting { deadline } => *deadline = (*deadline).min(now + patience),
+        // It leaves by itself, and never becomes ready; the deadline is for the one that does not leave.
+        let deadline = match occupant.phase {
+            Phase::Booting { deadline } => deadline.min(now + patience),
             // Clients may be connected to it.
-            phase @ Phase::Ready { .. } => {
-                *phase = Phase::Draining {
-                    deadline: now + drain + patience,
-                };
-            }
-            Phase::Spawning | Phase::Draining { .. } | Phase::Killed => {}
-        }
+            Phase::Ready { .. } => now + drain + patience,
+            Phase::Draining { deadline } => deadline,
+            Phase::Spawning | Phase::Killed => return,
+        };
+        occupant.phase = Phase::Draining { deadline };
+        occupant.cause.get_or_insert(message);
     }
 
     fn on_exited(&mut self, now: Now, child: ChildId, death: &Death, out: &mut Vec<Action>) {
@@ -238,7 +242,9 @@ impl Supervisor {
     }
 
     fn on_listening(&mut self, out: &mut Vec<Action>) {
-        if let Course::Starting { listening: true } = self.course {
+        // Somebody who failed meanwhile and is not gone yet failed before egg-ready: its exit ends the start.
+        let all_well = self.everybody_is_ready();
+        if self.course == (Course::Starting { listening: true }) && all_well {
             self.course = Course::Serving;
             record(out, EventName::EggReady, None, None, None);
         }

@@ -175,7 +175,7 @@ impl Supervisor {
         self.places.values().filter_map(|p| p.occupant.as_ref())
     }
 
-    fn everybody_is_ready(&self) -> bool {
+    pub(super) fn everybody_is_ready(&self) -> bool {
         self.places.values().all(Place::is_ready)
     }
 

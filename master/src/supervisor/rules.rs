@@ -12,3 +12,4 @@ mod stale;
 mod start;
 mod stop;
 mod stop_during_start;
+mod words;

@@ -76,10 +76,11 @@ impl Scenario {
                 jitter_seed: rng.below(u64::MAX),
             },
         };
+        // In the middle of a start, or at any time of a quarter of an hour.
         let horizon = if rng.chance(400) {
             (pace.spawn + pace.boot) * 3
         } else {
-            ms(120_000)
+            ms(900_000)
         };
         let ending = if rng.chance(300) {
             Ending::Calm {
@@ -98,8 +99,8 @@ impl Scenario {
         let rumours = (0..rng.below(8)).map(|_| rng.of_any_size(ms(0), horizon));
         Self {
             rumours: rumours.collect(),
-            start_faults: rng.pick(&[0, 0, 0, 10, 100], 0),
-            faults: rng.pick(&[0, 50, 300, 700], 0),
+            start_faults: rng.pick(&[0, 0, 0, 0, 10, 100], 0),
+            faults: rng.pick(&[0, 50, 500, 950], 0),
             echoes: rng.pick(&[0, 0, 20, 200], 0),
             policy,
             pace,

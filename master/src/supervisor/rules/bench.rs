@@ -6,9 +6,7 @@ use std::time::Duration;
 use hatchery_protocol::control::{ChildState, ClusterState};
 use hatchery_protocol::id::{ChildId, Seat};
 
-use crate::supervisor::{
-    Action, Backoff, Death, Event, News, Note, Now, Policy, SeatReport, Status, Supervisor,
-};
+use crate::supervisor::{Backoff, Death, Event, Now, Policy, SeatReport, Status, Supervisor};
 
 pub(super) const AGENT_START: Duration = Duration::from_secs(10);
 pub(super) const WORKER_START: Duration = Duration::from_secs(20);
@@ -21,9 +19,10 @@ pub(super) const MARGIN: Duration = Duration::from_millis(500);
 pub(super) struct Bench {
     supervisor: Supervisor,
     now: Now,
-    names: BTreeMap<String, ChildId>,
-    seats: BTreeMap<Seat, u32>,
-    notes: Vec<String>,
+    pub(super) names: BTreeMap<String, ChildId>,
+    /// How many processes each seat has seen.
+    pub(super) seats: BTreeMap<Seat, u32>,
+    pub(super) notes: Vec<String>,
 }
 
 /// What the supervisor did about the last step; notes are kept apart, see [`Bench::notes`].
@@ -42,7 +41,9 @@ impl Done {
     }
 
     /// For steps that only set the scene.
-    pub(super) fn whatever(self) {}
+    pub(super) fn whatever(self) {
+        drop(self);
+    }
 }
 
 impl Bench {
@@ -248,78 +249,8 @@ impl Bench {
         self.supervisor.handle(self.now, event, &mut actions);
         Done(actions.iter().filter_map(|a| self.describe(a)).collect())
     }
-
-    fn describe(&mut self, action: &Action) -> Option<String> {
-        Some(match action {
-            Action::Spawn { child } => format!("spawn {}", self.christen(*child)),
-            Action::Listen => "listen".to_owned(),
-            Action::EggReady { child } => format!("egg-ready {}", self.name(*child)),
-            Action::Tell { to, news } => {
-                let to: Vec<_> = to.iter().map(|child| self.name(*child)).collect();
-                format!("tell {}: {}", to.join(" "), self.headline(news))
-            }
-            Action::Drain { child, budget } => format!("drain {} {budget:?}", self.name(*child)),
-            Action::Kill { child } => format!("kill {}", self.name(*child)),
-            Action::CloseListeners => "close listeners".to_owned(),
-            Action::Exit { exit } => format!("exit {}", exit.code()),
-            Action::Record(note) => {
-                self.notes.push(written(note));
-                return None;
-            }
-        })
-    }
-
-    fn headline(&self, news: &News) -> String {
-        match news {
-            News::Agent(None) => "no agent".to_owned(),
-            News::Agent(Some(pid)) => self.name_of_pid(*pid),
-            News::Workers(members) if members.is_empty() => "no workers".to_owned(),
-            News::Workers(members) => {
-                let names: Vec<_> = members.iter().map(|m| self.name_of_pid(m.pid)).collect();
-                names.join(" ")
-            }
-        }
-    }
-
-    fn christen(&mut self, child: ChildId) -> String {
-        let nth = self.seats.entry(child.seat).or_default();
-        *nth += 1;
-        let seat = match child.seat {
-            Seat::Agent => "agent".to_owned(),
-            Seat::Worker(slot) => format!("w{slot}"),
-        };
-        let name = match *nth {
-            1 => seat,
-            nth => format!("{seat}.{nth}"),
-        };
-        self.names.insert(name.clone(), child);
-        name
-    }
-
-    fn name(&self, child: ChildId) -> String {
-        let mut names = self.names.iter();
-        let found = names.find(|(_, id)| **id == child);
-        found.map_or_else(|| format!("unborn {child}"), |(name, _)| name.clone())
-    }
-
-    fn name_of_pid(&self, wanted: u32) -> String {
-        let mut names = self.names.iter();
-        let found = names.find(|(_, id)| pid(**id) == wanted);
-        found.map_or_else(|| format!("pid {wanted}"), |(name, _)| name.clone())
-    }
 }
 
-fn pid(child: ChildId) -> u32 {
+pub(super) fn pid(child: ChildId) -> u32 {
     u32::try_from(child.incarnation).map_or(u32::MAX, |incarnation| 100 + incarnation)
-}
-
-fn written(note: &Note) -> String {
-    let mut line = note.event.to_string();
-    if let Some(seat) = note.seat {
-        line.push_str(&format!(" {seat}"));
-    }
-    if let Some(reason) = &note.reason {
-        line.push_str(&format!(": {reason}"));
-    }
-    line
 }

@@ -150,6 +150,16 @@ fn listening_does_not_make_a_cluster_ready_whose_worker_is_failing() {
 }
 
 #[test]
+fn addresses_do_not_listen_while_the_agent_is_failing() {
+    let mut bench = Bench::booting(1);
+    bench.hook_fails("agent").does(&["tell w0: no agent"]);
+    bench.ready("w0").does_nothing();
+    bench
+        .exits("agent", 1)
+        .does(&["close listeners", "drain w0 30s"]);
+}
+
+#[test]
 fn a_process_that_cannot_be_created_is_a_failed_start() {
     let mut bench = Bench::new(1);
     bench.started().whatever();

@@ -1,0 +1,78 @@
+//! Actions in words, for the right-hand side of a story.
+
+use hatchery_protocol::id::{ChildId, Seat};
+
+use super::bench::{Bench, pid};
+use crate::supervisor::{Action, News, Note};
+
+impl Bench {
+    pub(super) fn describe(&mut self, action: &Action) -> Option<String> {
+        Some(match action {
+            Action::Spawn { child } => format!("spawn {}", self.christen(*child)),
+            Action::Listen => "listen".to_owned(),
+            Action::EggReady { child } => format!("egg-ready {}", self.name(*child)),
+            Action::Tell { to, news } => {
+                let to: Vec<_> = to.iter().map(|child| self.name(*child)).collect();
+                format!("tell {}: {}", to.join(" "), self.headline(news))
+            }
+            Action::Drain { child, budget } => format!("drain {} {budget:?}", self.name(*child)),
+            Action::Kill { child } => format!("kill {}", self.name(*child)),
+            Action::CloseListeners => "close listeners".to_owned(),
+            Action::Exit { exit } => format!("exit {}", exit.code()),
+            Action::Record(note) => {
+                self.notes.push(written(note));
+                return None;
+            }
+        })
+    }
+
+    fn headline(&self, news: &News) -> String {
+        match news {
+            News::Agent(None) => "no agent".to_owned(),
+            News::Agent(Some(pid)) => self.name_of_pid(*pid),
+            News::Workers(members) if members.is_empty() => "no workers".to_owned(),
+            News::Workers(members) => {
+                let names: Vec<_> = members.iter().map(|m| self.name_of_pid(m.pid)).collect();
+                names.join(" ")
+            }
+        }
+    }
+
+    fn christen(&mut self, child: ChildId) -> String {
+        let nth = self.seats.entry(child.seat).or_default();
+        *nth += 1;
+        let seat = match child.seat {
+            Seat::Agent => "agent".to_owned(),
+            Seat::Worker(slot) => format!("w{slot}"),
+        };
+        let name = match *nth {
+            1 => seat,
+            nth => format!("{seat}.{nth}"),
+        };
+        self.names.insert(name.clone(), child);
+        name
+    }
+
+    fn name(&self, child: ChildId) -> String {
+        let mut names = self.names.iter();
+        let found = names.find(|(_, id)| **id == child);
+        found.map_or_else(|| format!("unborn {child}"), |(name, _)| name.clone())
+    }
+
+    fn name_of_pid(&self, wanted: u32) -> String {
+        let mut names = self.names.iter();
+        let found = names.find(|(_, id)| pid(**id) == wanted);
+        found.map_or_else(|| format!("pid {wanted}"), |(name, _)| name.clone())
+    }
+}
+
+fn written(note: &Note) -> String {
+    let mut line = note.event.to_string();
+    if let Some(seat) = note.seat {
+        line = format!("{line} {seat}");
+    }
+    if let Some(reason) = &note.reason {
+        line = format!("{line}: {reason}");
+    }
+    line
+}
