@@ -64,8 +64,8 @@ impl Trace {
         append(file, &line)
     }
 
-    /// Writes who is ready, now and at each change, to `PLAYGROUND_MEMBERS`, if it is set, as long as the process
-    /// lives.
+    /// Writes who is ready, now and at each change, to `PLAYGROUND_MEMBERS`, if it is set, as long as the
+    /// process lives.
     ///
     /// # Errors
     ///

@@ -1,1 +1,50 @@
-//! x
+//! The harness of hatchery's black-box tests.
+//!
+//! Everything here looks at a cluster from outside, as an operator, a client or a kernel does: by its
+//! events, its HTTP answers, its control socket, its exit code and the processes it leaves behind. The
+//! fixture is one binary, the playground of `examples/`, whose faults are chosen by environment and route.
+//!
+//! Rules that every suite keeps:
+//!
+//! - tests wait for what they need, with a deadline, through [`wait::until`]; they never sleep;
+//! - each cluster has its own directory and a port of its own, so tests run in parallel;
+//! - "everybody is gone" is proven by [`Survivors`]: end-of-file on a pipe that every descendant of the
+//!   master inherits, not by looking for processes;
+//! - a cluster that goes out of scope is stopped and checked: exit code 0, no survivor, no socket left.
+//!   When a test fails, everything it started is killed and what the master wrote is shown.
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    clippy::print_stderr,
+    reason = "a harness reports by panicking, and cargo shows what a failed test printed"
+)]
+
+pub mod cluster;
+pub mod control;
+pub mod event;
+pub mod fifo;
+pub mod http;
+pub mod link;
+pub mod loopback;
+pub mod plan;
+pub mod process;
+pub mod source;
+pub mod survivors;
+pub mod trace;
+pub mod wait;
+
+pub use cluster::{Cluster, Ended, Ran};
+pub use event::{Event, Step, step};
+pub use plan::Plan;
+pub use survivors::Survivors;
+
+/// A plan for the playground that cargo built together with the calling test.
+#[macro_export]
+macro_rules! playground {
+    () => {
+        $crate::Plan::new(env!("CARGO_BIN_EXE_playground"))
+    };
+}

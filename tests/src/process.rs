@@ -1,0 +1,131 @@
+//! Processes, as `/proc` shows them.
+
+use std::fs;
+
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+
+use crate::wait;
+
+/// One line of the process table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Process {
+    /// Its id.
+    pub pid: u32,
+    /// Its parent.
+    pub parent: u32,
+    /// Its process group.
+    pub group: u32,
+    /// As in proc(5): `R`, `S`, `T`, `Z` and so on.
+    pub state: char,
+    /// The executable's name, cut to 15 bytes.
+    pub name: String,
+}
+
+impl Process {
+    /// The process with this id, zombies included.
+    pub fn find(pid: u32) -> Option<Self> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name may hold anything, so the fields are counted from its closing parenthesis.
+        let (head, fields) = stat.rsplit_once(')')?;
+        let (_, name) = head.split_once('(')?;
+        let mut fields = fields.split_ascii_whitespace();
+        Some(Self {
+            pid,
+            state: fields.next()?.chars().next()?,
+            parent: fields.next()?.parse().ok()?,
+            group: fields.next()?.parse().ok()?,
+            name: name.to_owned(),
+        })
+    }
+
+    /// Whether it can still do something.
+    pub fn is_alive(&self) -> bool {
+        !matches!(self.state, 'Z' | 'X')
+    }
+}
+
+/// Every process that this one can see.
+pub fn all() -> Vec<Process> {
+    fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter_map(Process::find)
+        .collect()
+}
+
+/// The direct children of a process, zombies included.
+pub fn children(pid: u32) -> Vec<Process> {
+    all().into_iter().filter(|p| p.parent == pid).collect()
+}
+
+/// Whether the process exists and is no zombie.
+pub fn is_alive(pid: u32) -> bool {
+    Process::find(pid).is_some_and(|process| process.is_alive())
+}
+
+/// Waits until the process is a zombie or gone.
+#[track_caller]
+pub fn expect_dead(pid: u32) {
+    wait::expect(&format!("process {pid} dies"), || !is_alive(pid));
+}
+
+/// Sends a signal. A process that is gone already is no error.
+pub fn kill(pid: u32, signal: Signal) {
+    if let Some(pid) = raw(pid) {
+        let _ = kill_process(pid, signal);
+    }
+}
+
+/// Sends a signal to every process of a group, as a terminal does.
+pub fn kill_group(leader: u32, signal: Signal) {
+    if let Some(leader) = raw(leader) {
+        let _ = kill_process_group(leader, signal);
+    }
+}
+
+/// The innermost id of a process in a pid namespace; its own id elsewhere.
+pub fn inner_pid(pid: u32) -> Option<u32> {
+    field(pid, "NSpid:")?.last()?.parse().ok()
+}
+
+/// CPU time that a process used, in ticks of the clock (100 a second).
+pub fn cpu_ticks(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+    // `utime`, the 14th field of all, see proc(5).
+    fields
+        .split_ascii_whitespace()
+        .nth(11)
+        .and_then(|ticks| ticks.parse().ok())
+        .unwrap_or(0)
+}
+
+/// How many threads a process has.
+pub fn threads(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count)
+}
+
+/// How many descriptors a process has open.
+pub fn descriptors(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
+}
+
+/// Whether this test has the rights of root, which namespaces, capabilities and other users need.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+fn field(pid: u32, name: &str) -> Option<Vec<String>> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    Some(line.split_ascii_whitespace().map(str::to_owned).collect())
+}
+
+/// `None` for numbers that kill(2) gives another meaning than one process.
+pub(crate) fn raw(pid: u32) -> Option<Pid> {
+    i32::try_from(pid)
+        .ok()
+        .filter(|pid| *pid > 1)
+        .and_then(Pid::from_raw)
+}

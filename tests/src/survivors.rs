@@ -1,0 +1,74 @@
+//! Proof that nobody is left.
+//!
+//! A master gets the writing end of a pipe as descriptor 9, which it and all its descendants pass on
+//! without knowing. The pipe ends when the last of them is gone, whoever reparented, renamed or detached
+//! itself in between. The pipe's number also tells who is left: `/proc/PID/fd` shows it.
+
+use std::fs;
+use std::io::{self, PipeReader, PipeWriter};
+use std::os::fd::AsFd;
+use std::os::linux::fs::MetadataExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::process::{self, Process};
+use crate::wait;
+
+/// The reading end: who still holds the writing end, if anybody.
+#[derive(Debug)]
+pub struct Survivors {
+    reader: PipeReader,
+    inode: u64,
+}
+
+impl Survivors {
+    /// A pipe; the writer goes to the one process whose descendants are watched.
+    pub fn pipe() -> io::Result<(Self, PipeWriter)> {
+        let (reader, writer) = io::pipe()?;
+        let inode = rustix::fs::fstat(&reader)?.st_ino;
+        Ok((Self { reader, inode }, writer))
+    }
+
+    /// Waits for the last one to be gone. Woken by the kernel, so it can be used to measure.
+    pub fn gone_within(&self, time: Duration) -> bool {
+        let mut fds = [PollFd::from_borrowed_fd(
+            self.reader.as_fd(),
+            PollFlags::empty(),
+        )];
+        let timeout = Timespec::try_from(time).ok();
+        matches!(poll(&mut fds, timeout.as_ref()), Ok(1))
+    }
+
+    /// Who is left, found by the open pipe.
+    pub fn list(&self) -> Vec<Process> {
+        process::all()
+            .into_iter()
+            .filter(|process| process.pid != std::process::id() && self.holds(process.pid))
+            .collect()
+    }
+
+    /// Kills whoever is left, and those they start meanwhile.
+    pub fn kill_all(&self) {
+        let all_gone = wait::until(wait::PATIENCE, || {
+            for process in self.list() {
+                process::kill(process.pid, rustix::process::Signal::KILL);
+            }
+            self.gone_within(Duration::from_millis(20)).then_some(())
+        });
+        if all_gone.is_none() {
+            eprintln!("these could not be killed: {:?}", self.list());
+        }
+    }
+
+    fn holds(&self, pid: u32) -> bool {
+        let folder = format!("/proc/{pid}/fd");
+        let Ok(entries) = fs::read_dir(Path::new(&folder)) else {
+            return false;
+        };
+        entries
+            .flatten()
+            .any(|entry| fs::metadata(entry.path()).is_ok_and(|meta| meta.st_ino() == self.inode))
+    }
+}

@@ -1,0 +1,47 @@
+//! The one place that waits.
+
+use std::time::{Duration, Instant};
+
+/// How long anything may take that has no time of its own to keep. Generous on purpose: a machine with
+/// other work to do must not make a test fail, and a test that passes never waits so long.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long to wait between two looks.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// Looks again and again until there is something to see. `None` when the time is over.
+pub fn until<T>(within: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    let deadline = Instant::now() + within;
+    loop {
+        if let Some(seen) = look() {
+            return Some(seen);
+        }
+        if Instant::now() >= deadline {
+            return None;
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// As [`until`], for a condition; panics with `what` when it does not come true in [`PATIENCE`].
+#[track_caller]
+pub fn expect(what: &str, mut condition: impl FnMut() -> bool) {
+    let seen = until(PATIENCE, || condition().then_some(()));
+    assert!(seen.is_some(), "{what}: not within {PATIENCE:?}");
+}
+
+/// Does `work` over and over for `time`. For what is only harmful, or harmless, if it lasts.
+pub fn meanwhile(time: Duration, mut work: impl FnMut()) {
+    let deadline = Instant::now() + time;
+    while Instant::now() < deadline {
+        work();
+    }
+}
+
+/// Lets exactly this much time pass: the moment of an injected fault, never a wait for something.
+pub fn moment(time: Duration) {
+    let deadline = Instant::now() + time;
+    while Instant::now() < deadline {
+        std::thread::yield_now();
+    }
+}

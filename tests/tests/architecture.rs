@@ -1,0 +1,278 @@
+//! What may depend on what, and where certain things may stand at all.
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, in its helpers, too"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use hatchery_tests::source;
+use serde_json::Value;
+
+/// What each package of the workspace pulls in, directly and indirectly, without what only tests need.
+fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["metadata", "--format-version", "1", "--offline", "--locked"])
+        // What other systems need was never downloaded.
+        .args([
+            "--filter-platform",
+            &format!("{}-unknown-linux-gnu", std::env::consts::ARCH),
+        ])
+        .current_dir(source::root())
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let list = |value: &Value| value.as_array().unwrap().clone();
+
+    let names: BTreeMap<String, String> = list(&metadata["packages"])
+        .iter()
+        .map(|package| (text(&package["id"]), text(&package["name"])))
+        .collect();
+    let edges: BTreeMap<String, Vec<String>> = list(&metadata["resolve"]["nodes"])
+        .iter()
+        .map(|node| {
+            let used = list(&node["deps"])
+                .iter()
+                .filter(|dep| {
+                    list(&dep["dep_kinds"])
+                        .iter()
+                        .any(|kind| kind["kind"] != "dev")
+                })
+                .map(|dep| text(&dep["pkg"]))
+                .collect();
+            (text(&node["id"]), used)
+        })
+        .collect();
+    list(&metadata["workspace_members"])
+        .iter()
+        .map(|member| {
+            let mut found = BTreeSet::new();
+            let mut todo = edges[member.as_str().unwrap()].clone();
+            while let Some(id) = todo.pop() {
+                if found.insert(names[&id].clone()) {
+                    todo.extend(edges[&id].iter().cloned());
+                }
+            }
+            (names[member.as_str().unwrap()].clone(), found)
+        })
+        .collect()
+}
+
+#[test]
+fn crates_depend_only_on_what_they_may() {
+    let dependencies = dependencies();
+    let forbidden = [
+        (
+            "hatchery-protocol",
+            vec![
+                "hatchery",
+                "hatchery-master",
+                "hatchery-agent",
+                "hatchery-worker",
+                "axum",
+                "hyper",
+            ],
+        ),
+        (
+            "hatchery-master",
+            vec![
+                "hatchery",
+                "hatchery-agent",
+                "hatchery-worker",
+                "axum",
+                "hyper",
+            ],
+        ),
+        (
+            "hatchery-agent",
+            vec![
+                "hatchery",
+                "hatchery-master",
+                "hatchery-worker",
+                "axum",
+                "hyper",
+            ],
+        ),
+        (
+            "hatchery-worker",
+            vec!["hatchery", "hatchery-master", "hatchery-agent"],
+        ),
+    ];
+    let of_binaries = ["clap", "anyhow", "tracing-subscriber"];
+    for (library, forbidden) in forbidden {
+        for name in forbidden.iter().chain(&of_binaries) {
+            assert!(
+                !dependencies[library].contains(*name),
+                "{library} depends on {name}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_check_of_dependencies_sees_them() {
+    let dependencies = dependencies();
+    assert!(
+        dependencies["hatchery-worker"].contains("hyper"),
+        "an indirect one, too"
+    );
+    assert!(dependencies["hatchery"].contains("hatchery-master"));
+}
+
+/// Whether `word` stands in the code by itself, not as a part of another word.
+fn has_word(code: &str, word: &str) -> bool {
+    let inner = |c: char| c.is_alphanumeric() || c == '_';
+    code.match_indices(word)
+        .any(|(at, _)| !code[..at].ends_with(inner) && !code[at + word.len()..].starts_with(inner))
+}
+
+/// Same events, same actions: nothing in the supervisor may look at a clock, a file, a socket or a die,
+/// nor depend on the order of a hash.
+#[test]
+fn the_supervisor_is_pure() {
+    let words = [
+        "tokio",
+        "rustix",
+        "nix",
+        "Instant",
+        "SystemTime",
+        "HashMap",
+        "HashSet",
+        "rand",
+        "RandomState",
+        "thread",
+        "async",
+        "await",
+        "unsafe",
+        "monotonic",
+        "clock_gettime",
+        "env",
+        "File",
+        "println",
+        "eprintln",
+        "tracing",
+    ];
+    let paths = [
+        "std::io",
+        "std::fs",
+        "std::net",
+        "std::process",
+        "std::os",
+        "std::sync",
+    ];
+    let files = source::rust_files("master/src/supervisor");
+    assert!(files.len() >= 5, "{files:?}");
+    for file in files {
+        // The supervisor's tests may do what they like.
+        if file
+            .components()
+            .any(|part| matches!(part.as_os_str().to_str(), Some("sim" | "tests")))
+            || matches!(
+                file.file_stem().and_then(|stem| stem.to_str()),
+                Some("sim" | "rules" | "tests")
+            )
+        {
+            continue;
+        }
+        let code = source::product_code(&file);
+        for word in words {
+            assert!(!has_word(&code, word), "{word} in {}", file.display());
+        }
+        let code: String = code.split_whitespace().collect();
+        for path in paths {
+            assert!(!code.contains(path), "{path} in {}", file.display());
+        }
+        // `use std::{fs, ..}` would slip through the paths above.
+        assert!(
+            !code.contains("usestd::{"),
+            "a grouped use of std in {}",
+            file.display()
+        );
+    }
+}
+
+/// Where unsafe code may stand; everything else is checked by the compiler alone.
+const UNSAFE: [&str; 2] = ["protocol/src/sys.rs", "master/src/sys.rs"];
+
+#[test]
+fn unsafe_code_stands_in_one_file_a_crate() {
+    let mut files: Vec<PathBuf> = Vec::new();
+    for folder in [
+        "protocol", "master", "agent", "worker", "src", "examples", "tests",
+    ] {
+        files.extend(source::rust_files(folder));
+    }
+    assert!(files.len() > 40, "{files:?}");
+    let with_unsafe: Vec<&Path> = files
+        .iter()
+        .filter(|file| has_word(&source::code(file), "unsafe"))
+        .map(PathBuf::as_path)
+        .collect();
+    for file in with_unsafe {
+        assert!(
+            UNSAFE.iter().any(|allowed| file == Path::new(allowed)),
+            "unsafe in {}",
+            file.display()
+        );
+    }
+}
+
+/// A wait for any child takes the exit status of a worker away from whoever waits for that worker.
+#[test]
+fn nobody_waits_for_any_child() {
+    for folder in ["protocol", "master", "agent", "worker", "src"] {
+        for file in source::rust_files(folder) {
+            let code = source::product_code(&file);
+            for word in ["WaitId::All", "waitpid", "waitpgid"] {
+                assert!(!has_word(&code, word), "{word} in {}", file.display());
+            }
+        }
+    }
+}
+
+/// A test that sleeps is a test that fails on a busy machine, and one that is ignored tests nothing.
+#[test]
+fn tests_do_not_sleep() {
+    for file in source::rust_files("tests") {
+        if file == Path::new("tests/src/wait.rs") {
+            continue;
+        }
+        let code = source::code(&file);
+        assert!(!has_word(&code, "sleep"), "{}", file.display());
+        for word in ["ignore", "should_panic"] {
+            assert!(
+                !code.contains(&format!("#[{word}")),
+                "{word} in {}",
+                file.display()
+            );
+        }
+    }
+}
+
+/// A page that names tests which do not exist promises what nobody checks.
+#[test]
+fn the_page_of_parity_names_tests_that_exist() {
+    let page = std::fs::read_to_string(source::root().join("tests/PARITY.md")).unwrap();
+    let named: Vec<(&str, &str)> = page
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter_map(|name| name.split_once("::"))
+        .filter(|(suite, _)| *suite != "suite")
+        .collect();
+    assert!(named.len() > 80, "{named:?}");
+    for (suite, test) in named {
+        let file = Path::new("tests/tests").join(suite).with_extension("rs");
+        assert!(has_word(&source::code(&file), test), "{suite}::{test}");
+    }
+}
