@@ -46,10 +46,6 @@ impl Life for AgentLife {
         self.agent.start(&self.context).await
     }
 
-    fn open(&mut self) {
-        // An agent has nothing that others could connect to.
-    }
-
     async fn egg_ready(&mut self) -> Result<(), BoxError> {
         self.agent.egg_ready(&self.context).await
     }

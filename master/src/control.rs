@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hatchery_protocol::control::{Reply, Request, Status};
-use hatchery_protocol::event::EventRecord;
 use hatchery_protocol::fd;
 use hatchery_protocol::wire::{Decoder, Frame, FrameError, Kind, encode};
 use std::os::fd::AsFd as _;
@@ -19,6 +18,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
+use crate::journal::Following;
 use crate::shell::Input;
 
 /// Clients served at once.
@@ -39,6 +39,8 @@ enum ClientError {
     Json(#[from] serde_json::Error),
     #[error("no request came within {} s", PATIENCE.as_secs())]
     Late,
+    #[error("events were not read fast enough, some are lost; ask again")]
+    Slow,
     #[error("the master is about to be gone")]
     Gone,
     #[error("{0}")]
@@ -158,14 +160,12 @@ async fn ask<T>(
 }
 
 /// Passes events on until the master ends or the client leaves.
-async fn follow(
-    stream: &mut UnixStream,
-    mut events: mpsc::Receiver<EventRecord>,
-) -> Result<(), ClientError> {
+async fn follow(stream: &mut UnixStream, mut following: Following) -> Result<(), ClientError> {
     loop {
         tokio::select! {
-            event = events.recv() => match event {
+            event = following.events.recv() => match event {
                 Some(event) => reply(stream, &Reply::Event(event)).await?,
+                None if following.lost_track() => return Err(ClientError::Slow),
                 None => return Ok(()),
             },
             () = left(stream) => return Ok(()),
@@ -195,7 +195,7 @@ async fn reply(stream: &mut UnixStream, reply: &Reply) -> Result<(), ClientError
     Ok(())
 }
 
-/// Named here for the type of [`Input::Status`].
-pub(crate) type StatusReceiver = oneshot::Sender<Status>;
-/// Named here for the type of [`Input::Follow`].
-pub(crate) type EventsReceiver = oneshot::Sender<mpsc::Receiver<EventRecord>>;
+/// Where the answer to [`Input::Status`] goes.
+pub(crate) type StatusTo = oneshot::Sender<Status>;
+/// Where the answer to [`Input::Follow`] goes.
+pub(crate) type EventsTo = oneshot::Sender<Following>;

@@ -8,6 +8,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc as blocking;
 use std::time::Duration;
 
@@ -15,20 +17,53 @@ use hatchery_protocol::clock::{millis, monotonic};
 use hatchery_protocol::event::{EventName, EventRecord};
 use hatchery_protocol::id::{Generation, Role, Seat};
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 
 use crate::supervisor::Note;
 
 /// Records that may wait for the disk.
 const FILE_QUEUE: usize = 4096;
 /// Records that may wait for a follower.
-const FOLLOWER_QUEUE: usize = 1024;
+const FOLLOWER_QUEUE: usize = 8192;
 /// How long the master's end waits for the disk.
 const FLUSH: Duration = Duration::from_secs(1);
+
+/// Somebody who follows, seen from here.
+#[derive(Debug)]
+struct Follower {
+    events: mpsc::Sender<EventRecord>,
+    lost: Arc<AtomicBool>,
+}
+
+impl Follower {
+    /// Whether it is still there and keeps up.
+    fn take(&self, record: &EventRecord) -> bool {
+        let taken = self.events.try_send(record.clone());
+        if let Err(TrySendError::Full(_)) = taken {
+            self.lost.store(true, Relaxed);
+        }
+        taken.is_ok()
+    }
+}
+
+/// Somebody who follows, seen from there.
+#[derive(Debug)]
+pub(crate) struct Following {
+    pub(crate) events: mpsc::Receiver<EventRecord>,
+    lost: Arc<AtomicBool>,
+}
+
+impl Following {
+    /// Whether the stream ended because it was not read fast enough.
+    pub(crate) fn lost_track(&self) -> bool {
+        self.lost.load(Relaxed)
+    }
+}
 
 #[derive(Debug)]
 pub(crate) struct Journal {
     file: Option<Writer>,
-    followers: Vec<mpsc::Sender<EventRecord>>,
+    followers: Vec<Follower>,
     generation: Generation,
 }
 
@@ -58,15 +93,21 @@ impl Journal {
         if let Some(file) = &mut self.file {
             file.write(&record);
         }
-        self.followers
-            .retain(|follower| follower.try_send(record.clone()).is_ok());
+        self.followers.retain(|follower| follower.take(&record));
     }
 
     /// Every record from now on. The stream ends when its reader is too slow, or with the master.
-    pub(crate) fn follow(&mut self) -> mpsc::Receiver<EventRecord> {
-        let (sender, receiver) = mpsc::channel(FOLLOWER_QUEUE);
-        self.followers.push(sender);
-        receiver
+    pub(crate) fn follow(&mut self) -> Following {
+        let (events, queue) = mpsc::channel(FOLLOWER_QUEUE);
+        let lost = Arc::new(AtomicBool::new(false));
+        self.followers.push(Follower {
+            events,
+            lost: Arc::clone(&lost),
+        });
+        Following {
+            events: queue,
+            lost,
+        }
     }
 
     /// Ends all streams and waits, for a moment, until the file has everything.

@@ -10,7 +10,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::os::unix::process::ExitStatusExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -75,7 +75,11 @@ pub fn launch_daemon(arguments: Vec<OsString>, output: &Path) -> Result<Launched
     let second = log.try_clone().map_err(unwritable)?;
     let (ours, theirs) = std::os::unix::net::UnixStream::pair()
         .map_err(|e| LaunchError::internal(format!("no socket for the report: {e}")))?;
-    let master = Command::new("/proc/self/exe")
+    let mut command = Command::new("/proc/self/exe");
+    if let Some(name) = std::env::args_os().next() {
+        command.arg0(name);
+    }
+    let master = command
         .args(arguments)
         .env(ENV_LAUNCHER, "1")
         .stdin(Stdio::from(OwnedFd::from(theirs)))
@@ -83,6 +87,8 @@ pub fn launch_daemon(arguments: Vec<OsString>, output: &Path) -> Result<Launched
         .stderr(Stdio::from(second))
         .spawn()
         .map_err(|e| LaunchError::internal(format!("the master could not be started: {e}")))?;
+    // It holds a copy of the master's end of the socket, which would hide the master's death.
+    drop(command);
     match await_report(&OwnedFd::from(ours)) {
         Some(LaunchReport::Ready { addresses }) => Ok(Launched {
             pid: master.id(),

@@ -82,8 +82,29 @@ impl LinkReader {
 #[derive(Debug)]
 pub(crate) struct Link {
     stream: UnixStream,
-    queue: Mutex<VecDeque<u8>>,
+    waiting: Mutex<Waiting>,
     queued: Notify,
+}
+
+/// What the socket did not take yet.
+#[derive(Debug, Default)]
+struct Waiting {
+    /// Written first, in order.
+    queue: VecDeque<u8>,
+    /// Written after the queue. Newer news take the place of older ones, so that a child that boots
+    /// slowly while its peers come and go does not collect a list for each of them.
+    news: Vec<u8>,
+}
+
+impl Waiting {
+    fn is_empty(&self) -> bool {
+        self.queue.is_empty() && self.news.is_empty()
+    }
+
+    /// Moves the news into the queue: nothing newer can replace them any more.
+    fn settle_news(&mut self) {
+        self.queue.extend(std::mem::take(&mut self.news));
+    }
 }
 
 impl Link {
@@ -91,7 +112,7 @@ impl Link {
     pub(crate) fn new(socket: OwnedFd) -> io::Result<Self> {
         Ok(Self {
             stream: UnixStream::from_std(StdUnixStream::from(socket))?,
-            queue: Mutex::new(VecDeque::new()),
+            waiting: Mutex::default(),
             queued: Notify::new(),
         })
     }
@@ -118,9 +139,21 @@ impl Link {
 
     /// Sends a message that was written before: for one that many get.
     pub(crate) fn send_bytes(&self, bytes: &[u8]) -> Result<(), LinkError> {
-        let waiting = !self.lock().is_empty();
-        let taken = if waiting { 0 } else { self.push(bytes)? };
+        let idle = self.lock().is_empty();
+        let taken = if idle { self.push(bytes)? } else { 0 };
         self.enqueue(bytes.get(taken..).unwrap_or_default())
+    }
+
+    /// Sends the list of who is ready. One that still waits is replaced: only the newest counts.
+    pub(crate) fn send_news(&self, bytes: &[u8]) -> Result<(), LinkError> {
+        {
+            let mut waiting = self.lock();
+            if !waiting.is_empty() {
+                waiting.news = bytes.to_vec();
+                return Ok(());
+            }
+        }
+        self.send_bytes(bytes)
     }
 
     /// Sends a beat, unless something waits already: a queue of beats would say nothing more than one.
@@ -132,20 +165,24 @@ impl Link {
         }
     }
 
-    /// Writes what is queued whenever the socket has room again. Runs as long as the link is of use.
+    /// Writes what waits whenever the socket has room again. Runs as long as the link is of use.
     pub(crate) async fn flush(&self) {
         loop {
             self.queued.notified().await;
             while !self.lock().is_empty() {
                 let written = self.stream.async_io(Interest::WRITABLE, || {
-                    let mut queue = self.lock();
-                    let taken = fd::send(self.stream.as_fd(), queue.make_contiguous(), &[])?;
-                    queue.drain(..taken);
+                    let mut waiting = self.lock();
+                    if waiting.queue.is_empty() {
+                        waiting.settle_news();
+                    }
+                    let queue = waiting.queue.make_contiguous();
+                    let taken = fd::send(self.stream.as_fd(), queue, &[])?;
+                    waiting.queue.drain(..taken);
                     Ok(())
                 });
                 if written.await.is_err() {
                     // The reader sees the same end and reports it.
-                    self.lock().clear();
+                    *self.lock() = Waiting::default();
                     return;
                 }
             }
@@ -156,12 +193,14 @@ impl Link {
         if bytes.is_empty() {
             return Ok(());
         }
-        let mut queue = self.lock();
-        if queue.len() + bytes.len() > QUEUE_LIMIT {
+        let mut waiting = self.lock();
+        // News go before what was sent after them.
+        waiting.settle_news();
+        if waiting.queue.len() + bytes.len() > QUEUE_LIMIT {
             return Err(LinkError::Full);
         }
-        queue.extend(bytes);
-        drop(queue);
+        waiting.queue.extend(bytes);
+        drop(waiting);
         self.queued.notify_one();
         Ok(())
     }
@@ -183,7 +222,7 @@ impl Link {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<u8>> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

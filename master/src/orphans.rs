@@ -4,6 +4,7 @@
 //! its children, and nobody else will wait for them. It waits for each by pid, and only for those that
 //! are not its own children: a `waitpid(-1)` would take away the exit status of a worker.
 
+use std::collections::HashSet;
 use std::fs;
 
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
@@ -11,7 +12,7 @@ use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 /// Reaps every zombie that `known` does not claim. Returns how many.
 ///
 /// The kernel lists children by the thread that they were given to (proc(5), `children`).
-pub(crate) fn reap(known: impl Fn(Pid) -> bool) -> usize {
+pub(crate) fn reap(known: &HashSet<Pid>) -> usize {
     let Ok(threads) = fs::read_dir("/proc/self/task") else {
         return 0;
     };
@@ -19,7 +20,7 @@ pub(crate) fn reap(known: impl Fn(Pid) -> bool) -> usize {
         .flatten()
         .filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok())
         .flat_map(|list| parse(&list))
-        .filter(|pid| !known(*pid))
+        .filter(|pid| !known.contains(pid))
         .filter(|pid| {
             let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
             matches!(waitid(WaitId::Pid(*pid), options), Ok(Some(_)))
@@ -39,6 +40,16 @@ mod tests {
 
     use super::*;
 
+    /// All other children of this process are known, whichever test they belong to.
+    fn reap_only(pid: Pid) {
+        let others = fs::read_dir("/proc/self/task").unwrap().flatten();
+        let lists = others.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+        let known = lists
+            .flat_map(|list| parse(&list))
+            .filter(|child| *child != pid);
+        reap(&known.collect());
+    }
+
     #[test]
     fn only_unknown_children_are_reaped() {
         let mut ours = Command::new("true").spawn().unwrap();
@@ -49,8 +60,7 @@ mod tests {
             let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
             waitid(WaitId::Pid(pid), options).unwrap();
         }
-        // Other tests of this process may have children, too.
-        reap(|pid| pid != id(theirs.id()));
+        reap_only(id(theirs.id()));
         assert!(ours.wait().unwrap().success(), "its status is still there");
         let gone = waitid(WaitId::Pid(id(theirs.id())), WaitIdOptions::EXITED);
         assert!(gone.is_err(), "it was reaped");

@@ -5,16 +5,24 @@
 //! the master writes, without the master in between.
 
 use std::collections::VecDeque;
+use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
+use std::sync::mpsc as blocking;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe::Receiver;
+use tokio::sync::mpsc;
 
 /// How many lines are remembered.
 const LINES: usize = 20;
 /// How many bytes of a line are remembered, and passed on before its end is there.
 const LINE_BYTES: usize = 4096;
+/// How many pieces of output may wait for whoever reads the master's.
+const LINES_WAITING: usize = 256;
+/// How long the master's end waits for them.
+const FLUSH: Duration = Duration::from_millis(500);
 
 /// The last lines of one child, from both streams as they came.
 #[derive(Debug, Clone, Default)]
@@ -23,6 +31,7 @@ pub(crate) struct Tail {
 }
 
 impl Tail {
+    /// The lines, and a clean slate.
     pub(crate) fn take(&self) -> Vec<String> {
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut *lines).into()
@@ -41,8 +50,66 @@ impl Tail {
     }
 }
 
+/// Where a line belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stream {
+    /// Standard output.
+    Out,
+    /// Standard error.
+    Err,
+}
+
+/// The one thread that writes children's lines where the master's own output goes. Only this thread
+/// waits when nobody reads there; a child that is starting then waits behind a full queue, as it would
+/// without the master in between, and the master itself never does.
+#[derive(Debug)]
+pub(crate) struct Output {
+    lines: mpsc::Sender<(Stream, Vec<u8>)>,
+    done: blocking::Receiver<()>,
+}
+
+impl Output {
+    pub(crate) fn start() -> io::Result<Self> {
+        let (lines, mut queue) = mpsc::channel::<(Stream, Vec<u8>)>(LINES_WAITING);
+        let (finished, done) = blocking::channel();
+        std::thread::Builder::new()
+            .name("hatchery-output".into())
+            .stack_size(128 * 1024)
+            .spawn(move || {
+                while let Some((stream, lines)) = queue.blocking_recv() {
+                    // Where the master's own output goes nowhere, the child's goes there, too.
+                    let _ = match stream {
+                        Stream::Out => io::stdout()
+                            .write_all(&lines)
+                            .and_then(|()| io::stdout().flush()),
+                        Stream::Err => io::stderr().write_all(&lines),
+                    };
+                }
+                // Nobody listens if the master did not want to wait so long.
+                let _ = finished.send(());
+            })?;
+        Ok(Self { lines, done })
+    }
+
+    /// A way to write; as many as there are pipes.
+    pub(crate) fn sender(&self) -> mpsc::Sender<(Stream, Vec<u8>)> {
+        self.lines.clone()
+    }
+
+    /// Waits, for a moment, until everything is written.
+    pub(crate) fn close(self) {
+        drop(self.lines);
+        let _ = self.done.recv_timeout(FLUSH);
+    }
+}
+
 /// Passes on what comes from `pipe`, in whole lines, until everyone who could write to it is gone.
-pub(crate) async fn relay(pipe: OwnedFd, mut to: impl AsyncWrite + Unpin, tail: Tail) {
+pub(crate) async fn relay(
+    pipe: OwnedFd,
+    stream: Stream,
+    to: mpsc::Sender<(Stream, Vec<u8>)>,
+    tail: Tail,
+) {
     let Ok(mut pipe) = Receiver::from_owned_fd(pipe) else {
         return;
     };
@@ -60,29 +127,43 @@ pub(crate) async fn relay(pipe: OwnedFd, mut to: impl AsyncWrite + Unpin, tail: 
             None => continue,
         };
         let rest = pending.split_off(whole);
-        pass_on(&pending, &mut to, &tail).await;
+        pass_on(pending, stream, &to, &tail).await;
         pending = rest;
     }
     if !pending.is_empty() {
         pending.push(b'\n');
-        pass_on(&pending, &mut to, &tail).await;
+        pass_on(pending, stream, &to, &tail).await;
     }
 }
 
-async fn pass_on(lines: &[u8], to: &mut (impl AsyncWrite + Unpin), tail: &Tail) {
+async fn pass_on(
+    lines: Vec<u8>,
+    stream: Stream,
+    to: &mpsc::Sender<(Stream, Vec<u8>)>,
+    tail: &Tail,
+) {
     for line in lines.split(|byte| *byte == b'\n') {
         tail.remember(line);
     }
-    // Where the master's own output goes nowhere, the child's goes there, too.
-    let _ = to.write_all(lines).await;
-    let _ = to.flush().await;
+    // The receiver goes away with the master only.
+    let _ = to.send((stream, lines)).await;
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
-
     use super::*;
+
+    async fn relayed(reader: io::PipeReader, tail: Tail) -> Vec<u8> {
+        let (to, mut lines) = mpsc::channel(1);
+        let relaying = tokio::spawn(relay(reader.into(), Stream::Out, to, tail));
+        let mut out = Vec::new();
+        while let Some((stream, line)) = lines.recv().await {
+            assert_eq!(stream, Stream::Out);
+            out.extend(line);
+        }
+        relaying.await.unwrap();
+        out
+    }
 
     #[tokio::test]
     async fn lines_pass_unchanged_and_the_last_ones_are_remembered() {
@@ -94,10 +175,8 @@ mod tests {
             write!(writer, "no end").unwrap();
         });
         let tail = Tail::default();
-        let mut out = Vec::new();
-        relay(reader.into(), &mut out, tail.clone()).await;
+        let out = String::from_utf8(relayed(reader, tail.clone()).await).unwrap();
         written.join().unwrap();
-        let out = String::from_utf8(out).unwrap();
         assert!(
             out.starts_with("line 0\nline 1\n") && out.ends_with("line 49\nno end\n"),
             "{out}"
@@ -112,8 +191,7 @@ mod tests {
     async fn a_line_without_end_is_passed_on_in_pieces() {
         let (reader, mut writer) = std::io::pipe().unwrap();
         let written = std::thread::spawn(move || writer.write_all(&vec![b'x'; 100_000]).unwrap());
-        let mut out = Vec::new();
-        relay(reader.into(), &mut out, Tail::default()).await;
+        let mut out = relayed(reader, Tail::default()).await;
         written.join().unwrap();
         out.retain(|byte| *byte == b'x');
         assert_eq!(out.len(), 100_000);

@@ -2,8 +2,8 @@
 //!
 //! It is a courtesy. What keeps two masters apart is the lock of the runtime directory.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 /// A pid file of ours, removed with this value unless a later master has written its own by then.
@@ -21,7 +21,9 @@ impl PidFile {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, reason));
         }
         let draft = path.with_extension(format!("{}.new", std::process::id()));
-        let written = fs::write(&draft, format!("{}\n", std::process::id()))
+        // Never through something that is there already, which somebody else may have put there.
+        let written = File::create_new(&draft)
+            .and_then(|mut file| writeln!(file, "{}", std::process::id()))
             .and_then(|()| fs::rename(&draft, path));
         if let Err(error) = written {
             let _ = fs::remove_file(draft);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hatchery_protocol::PROTOCOL_VERSION;
 use hatchery_protocol::id::ChildId;
-use hatchery_protocol::message::{FromChild, Gauges};
+use hatchery_protocol::message::{FromChild, Gauges, clip};
 use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_send_signal, waitid,
 };
@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::link::{Link, LinkReader};
-use crate::output::{Tail, relay};
+use crate::output::{Output, Stream, Tail, relay};
 use crate::shell::Input;
 use crate::spawn::Spawned;
 use crate::supervisor::{Death, Event, Status};
@@ -42,6 +42,7 @@ impl Process {
     pub(crate) fn mind(
         child: ChildId,
         spawned: Spawned,
+        output: &Output,
         inputs: mpsc::Sender<Input>,
     ) -> std::io::Result<Self> {
         let link = Arc::new(Link::new(spawned.link)?);
@@ -60,11 +61,22 @@ impl Process {
                 child,
                 Arc::clone(&link),
                 Arc::clone(&gauges),
+                tail.clone(),
                 inputs.clone(),
             )),
             relays: [
-                tokio::spawn(relay(spawned.stdout, tokio::io::stdout(), tail.clone())),
-                tokio::spawn(relay(spawned.stderr, tokio::io::stderr(), tail.clone())),
+                tokio::spawn(relay(
+                    spawned.stdout,
+                    Stream::Out,
+                    output.sender(),
+                    tail.clone(),
+                )),
+                tokio::spawn(relay(
+                    spawned.stderr,
+                    Stream::Err,
+                    output.sender(),
+                    tail.clone(),
+                )),
             ],
             tail,
             inputs,
@@ -102,6 +114,7 @@ async fn read(
     child: ChildId,
     link: Arc<Link>,
     gauges: Arc<Mutex<Gauges>>,
+    tail: Tail,
     inputs: mpsc::Sender<Input>,
 ) {
     let mut reader = LinkReader::new(link);
@@ -118,8 +131,15 @@ async fn read(
                     "it speaks protocol {version}, this master speaks {PROTOCOL_VERSION}"
                 ),
             },
-            Ok(Some(FromChild::Ready)) => Event::Ready { child },
-            Ok(Some(FromChild::Failed { message, .. })) => Event::HookFailed { child, message },
+            Ok(Some(FromChild::Ready)) => {
+                // What it wrote in its start says nothing about how it ends.
+                drop(tail.take());
+                Event::Ready { child }
+            }
+            Ok(Some(FromChild::Failed { mut message, .. })) => {
+                clip(&mut message);
+                Event::HookFailed { child, message }
+            }
             Ok(None) => return,
             Err(error) => {
                 let reason = error.to_string();
@@ -174,6 +194,9 @@ impl Minder {
         .await;
         self.read.abort();
         self.flush.abort();
+        for relay in &self.relays {
+            relay.abort();
+        }
         let death = Death {
             status,
             last_words: self.tail.take(),

@@ -13,7 +13,7 @@ use rustix::fs::{FlockOperation, Mode, flock};
 use rustix::process::{geteuid, umask};
 use thiserror::Error;
 
-use crate::listener::MAX_UNIX_PATH;
+use crate::listener::{MAX_UNIX_PATH, SocketFile};
 
 /// The control socket's file in the runtime directory.
 pub const CONTROL_SOCKET: &str = "control.sock";
@@ -93,8 +93,9 @@ impl RuntimeDir {
     }
 
     /// Opens the control socket, for its owner only. Whatever has its name is stale: we hold the lock.
-    pub(crate) fn bind_control(&self) -> Result<UnixListener, RuntimeDirError> {
-        let path = self.control_socket();
+    /// The returned file is removed when it is dropped: from then on this application is not to be found.
+    pub(crate) fn bind_control(&self) -> Result<(UnixListener, SocketFile), RuntimeDirError> {
+        let path = self.path.join(CONTROL_SOCKET);
         let unusable = |source| RuntimeDirError::Unusable {
             path: path.clone(),
             source,
@@ -109,25 +110,9 @@ impl RuntimeDir {
         let listener = UnixListener::bind(&path);
         umask(before);
         let listener = listener.map_err(unusable)?;
+        let file = SocketFile::of(&path).map_err(unusable)?;
         listener.set_nonblocking(true).map_err(unusable)?;
-        Ok(listener)
-    }
-
-    /// Takes the control socket away: from here on this application is not to be found.
-    pub(crate) fn remove_control(&self) {
-        // A stale socket is removed by the next start.
-        let _ = fs::remove_file(self.control_socket());
-    }
-
-    fn control_socket(&self) -> PathBuf {
-        self.path.join(CONTROL_SOCKET)
-    }
-}
-
-impl Drop for RuntimeDir {
-    /// Also for a start that failed half-way. Whoever holds the lock may do this.
-    fn drop(&mut self) {
-        self.remove_control();
+        Ok((listener, file))
     }
 }
 
@@ -170,7 +155,34 @@ fn check(path: &Path) -> Result<(), RuntimeDirError> {
     if meta.mode() & 0o022 != 0 {
         return Err(not_ours("can be written to by others"));
     }
+    check_way_to(path)?;
     rustix::fs::access(path, rustix::fs::Access::WRITE_OK).map_err(|e| unusable(e.into()))
+}
+
+/// Whoever may rename a folder on the way to ours could put another one in its place.
+fn check_way_to(path: &Path) -> Result<(), RuntimeDirError> {
+    let way = path
+        .canonicalize()
+        .map_err(|source| RuntimeDirError::Unusable {
+            path: path.to_owned(),
+            source,
+        })?;
+    for folder in way.ancestors().skip(1) {
+        let meta = fs::metadata(folder).map_err(|source| RuntimeDirError::Unusable {
+            path: folder.to_owned(),
+            source,
+        })?;
+        let trusted = meta.uid() == 0 || meta.uid() == geteuid().as_raw();
+        // In a sticky folder, as /tmp, only the owner of an entry may rename it.
+        let open = meta.mode() & 0o002 != 0 && meta.mode() & 0o1000 == 0;
+        if !trusted || open {
+            return Err(RuntimeDirError::NotOurs {
+                path: path.to_owned(),
+                problem: "is below a folder that another user can change",
+            });
+        }
+    }
+    Ok(())
 }
 
 fn lock(dir: &Path) -> Result<File, RuntimeDirError> {

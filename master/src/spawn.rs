@@ -10,7 +10,6 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use hatchery_protocol::PROTOCOL_VERSION;
@@ -47,25 +46,17 @@ pub(crate) struct Spawned {
 #[derive(Debug)]
 pub(crate) struct Spawner {
     name: String,
-    program: PathBuf,
     arguments: Vec<OsString>,
 }
 
 impl Spawner {
     /// `/proc/self/exe` is the program that runs, even when its file was replaced or removed since: a
     /// replacement is never of another build than the cluster it joins.
-    pub(crate) fn new(name: &str) -> io::Result<Self> {
-        let own = Path::new("/proc/self/exe");
-        let program = if own.exists() {
-            own.to_owned()
-        } else {
-            std::env::current_exe()?
-        };
-        Ok(Self {
+    pub(crate) fn new(name: &str) -> Self {
+        Self {
             name: name.to_owned(),
-            program,
             arguments: std::env::args_os().skip(1).collect(),
-        })
+        }
     }
 
     /// Creates the process for a seat.
@@ -79,7 +70,7 @@ impl Spawner {
         rustix::io::ioctl_fionbio(&ours, true)?;
         let (stdout, child_stdout) = io::pipe()?;
         let (stderr, child_stderr) = io::pipe()?;
-        let mut command = Command::new(&self.program);
+        let mut command = Command::new("/proc/self/exe");
         command
             .arg0(format!("{}: {seat}", self.name))
             .args(&self.arguments)

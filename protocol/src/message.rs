@@ -96,6 +96,18 @@ pub struct Gauges {
     pub accepted: Vec<u64>,
 }
 
+/// The longest text in a message, in bytes: an error may carry a whole document.
+pub const MAX_TEXT: usize = 8 * 1024;
+
+/// Cuts a text that is too long for a message, and says so.
+pub fn clip(text: &mut String) {
+    if text.len() > MAX_TEXT {
+        let end = (0..=MAX_TEXT).rev().find(|end| text.is_char_boundary(*end));
+        text.truncate(end.unwrap_or(0));
+        text.push_str(" [...]");
+    }
+}
+
 /// Why a message could not be read. The link it came on is given up.
 #[derive(Debug, Error)]
 pub enum MessageError {
@@ -195,6 +207,16 @@ mod tests {
         for (written, golden) in cases {
             assert_eq!(written, golden);
         }
+    }
+
+    #[test]
+    fn long_texts_are_cut_between_characters() {
+        let mut text = "ä".repeat(MAX_TEXT);
+        clip(&mut text);
+        assert!(text.len() <= MAX_TEXT + 6 && text.ends_with("ä [...]"));
+        let mut short = "fits".to_owned();
+        clip(&mut short);
+        assert_eq!(short, "fits");
     }
 
     /// A child cannot speak with the master's voice.

@@ -650,6 +650,16 @@ impl Daemon {
     pub fn events(&self) -> Vec<Event> {
         EventLog::new(&self.plan.events_file()).refresh().to_vec()
     }
+
+    /// Waits for an event; one that came already will do.
+    #[track_caller]
+    pub fn wait(&self, wanted: impl Into<Step>) -> Event {
+        let wanted = wanted.into();
+        wait::until(PATIENCE, || {
+            self.events().into_iter().find(|event| wanted.fits(event))
+        })
+        .unwrap_or_else(|| panic!("no {wanted} among {}", names(&self.events())))
+    }
 }
 
 impl Drop for Daemon {

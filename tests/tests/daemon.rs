@@ -100,6 +100,8 @@ fn a_port_in_use_is_told_by_the_command() {
 fn a_second_daemon_is_refused_and_the_first_untouched() {
     let daemon = playground!().arg("--daemon").run_daemon();
     assert_eq!(daemon.ran.code, Some(0), "{:?}", daemon.ran);
+    // Recorded by then, but the file is written by a thread of its own.
+    daemon.wait("egg-ready");
     let before = daemon.events();
     let second = daemon.plan().run_command();
     assert_eq!(second.code, Some(6), "{second:?}");

@@ -115,6 +115,17 @@ fn children_can_be_told_to_die_with_their_master() {
 }
 
 #[test]
+fn a_suspended_child_dies_with_its_master_if_it_was_told_to() {
+    let cluster = playground!()
+        .flag("--on-master-death", "kill")
+        .flag("--orphan-grace", LONG_GRACE)
+        .start();
+    kill(cluster.worker(0), Signal::STOP);
+    let killed = cluster.kill_master();
+    cluster.expect_gone_within(Duration::from_secs(1), killed);
+}
+
+#[test]
 fn their_own_children_are_gone_too() {
     let cluster = playground!()
         .workers(2)
@@ -202,6 +213,30 @@ fn nobody_survives_a_master_killed_as_soon_as_a_child_exists() {
         while process::children(cluster.master()).len() < children {}
         let killed = cluster.kill_master();
         cluster.expect_gone_within(Duration::from_secs(3), killed);
+    }
+}
+
+/// A child that was asked to leave by a master which dies a moment later must see to its own children.
+#[test]
+fn nobody_survives_a_master_killed_at_any_moment_of_its_stop() {
+    const MASTERS: u32 = 60;
+    let stopping = || {
+        let cluster = playground!().flag("--lame-duck", "0s").start();
+        for slot in 0..2 {
+            cluster.connect_to(slot).0.get("/child").unwrap();
+        }
+        let begin = Instant::now();
+        cluster.signal(Signal::TERM);
+        (cluster, begin)
+    };
+    let (cluster, begin) = stopping();
+    cluster.expect_exit();
+    let window = begin.elapsed();
+    for n in 0..MASTERS {
+        let (cluster, _) = stopping();
+        wait::moment(window * n / MASTERS);
+        let killed = cluster.kill_master();
+        cluster.expect_gone_within(Duration::from_secs(4), killed);
     }
 }
 

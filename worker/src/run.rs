@@ -8,8 +8,7 @@ use axum::Router;
 use hatchery_protocol::boot::ListenerBoot;
 use hatchery_protocol::child::gauge::GaugeCells;
 use hatchery_protocol::child::life::{self, Life};
-use hatchery_protocol::child::{BoxError, Child, DrainCause, Draining, Shutdown};
-use hatchery_protocol::clock::monotonic;
+use hatchery_protocol::child::{BoxError, Child, Draining, Shutdown};
 use hatchery_protocol::exit::Exit;
 use tokio::runtime::{Builder, Runtime};
 
@@ -90,17 +89,10 @@ impl Life for WorkerLife {
         Ok(())
     }
 
-    fn open(&mut self) {
-        if let Err(error) = self.listen() {
-            // A worker that cannot accept is worth nothing; the next one may be luckier.
-            tracing::error!("a listening socket cannot be used, leaving: {error}");
-            let budget = self.context.settings().drain_timeout;
-            self.shutdown
-                .give(DrainCause::HookFailed, monotonic() + budget);
-        }
-    }
-
     async fn egg_ready(&mut self) -> Result<(), BoxError> {
+        // A worker that cannot accept is worth nothing; the next one may be luckier.
+        self.listen()
+            .map_err(|error| format!("a listening socket cannot be used: {error}"))?;
         self.worker.egg_ready(&self.context).await
     }
 

@@ -32,6 +32,9 @@ pub(crate) enum BindError {
         "cannot serve unix:{0}: the path exists and is not a socket; remove it or choose another path"
     )]
     NotASocket(PathBuf),
+    /// The same address a second time.
+    #[error("cannot serve {0} twice: it was given more than once")]
+    Twice(Address),
     /// Nothing was inherited.
     #[error(
         "cannot serve systemd: no socket was inherited (LISTEN_FDS and LISTEN_PID do not name this \
@@ -120,7 +123,12 @@ impl AsFd for Listener {
 /// Binds every address, or none.
 pub(crate) fn bind_all(addresses: &[Address]) -> Result<Vec<Listener>, BindError> {
     let mut listeners = Vec::new();
-    for address in addresses {
+    for (i, address) in addresses.iter().enumerate() {
+        // Port 0 is another port each time.
+        let again = addresses.iter().take(i).any(|earlier| earlier == address);
+        if again && !matches!(address, Address::Tcp(tcp) if tcp.port() == 0) {
+            return Err(BindError::Twice(address.clone()));
+        }
         match address {
             Address::Tcp(address) => listeners.push(bind_tcp(*address)?),
             Address::Unix(path) => listeners.push(unix::bind(path)?),
@@ -137,6 +145,10 @@ fn bind_tcp(address: SocketAddr) -> Result<Listener, BindError> {
             Type::STREAM.nonblocking(),
             None,
         )?;
+        if address.is_ipv6() {
+            // So that `0.0.0.0:80` and `[::]:80` can be served side by side, on every host.
+            socket.set_only_v6(true)?;
+        }
         // A restart must not wait for connections of the previous life to leave TIME_WAIT.
         socket.set_reuse_address(true)?;
         socket.bind(&SockAddr::from(address))?;

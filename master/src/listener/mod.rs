@@ -12,3 +12,4 @@ mod unix;
 pub(crate) use address::MAX_UNIX_PATH;
 pub use address::{Address, AddressError};
 pub(crate) use bind::{BindError, Listener, bind_all};
+pub(crate) use unix::SocketFile;

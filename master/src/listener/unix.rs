@@ -3,7 +3,6 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use hatchery_protocol::boot::Family;
@@ -13,12 +12,20 @@ use super::bind::{BindError, Listener};
 
 /// The file of a socket that we bound. Removed with this value, unless it is somebody else's by then.
 #[derive(Debug)]
-pub(super) struct SocketFile {
+pub(crate) struct SocketFile {
     path: PathBuf,
     identity: (u64, u64),
 }
 
 impl SocketFile {
+    /// The file that was just bound to a socket of ours.
+    pub(crate) fn of(path: &Path) -> io::Result<Self> {
+        Ok(Self {
+            path: path.to_owned(),
+            identity: identity(path)?,
+        })
+    }
+
     /// Whether the path still leads to our socket. Somebody may have taken it away before we listened:
     /// a socket that does not listen yet looks stale to others.
     pub(super) fn is_ours(&self) -> bool {
@@ -46,11 +53,7 @@ pub(super) fn bind(path: &Path) -> Result<Listener, BindError> {
     let bind = || -> io::Result<(Socket, SocketFile)> {
         let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
         socket.bind(&SockAddr::unix(path)?)?;
-        let file = SocketFile {
-            path: path.to_owned(),
-            identity: identity(path)?,
-        };
-        Ok((socket, file))
+        Ok((socket, SocketFile::of(path)?))
     };
     let (socket, file) = bind().map_err(|e| BindError::system(&address, e))?;
     Ok(Listener {
@@ -70,20 +73,16 @@ fn reclaim(path: &Path) -> Result<(), BindError> {
     if !meta.file_type().is_socket() {
         return Err(BindError::NotASocket(path.to_owned()));
     }
-    let address = || format!("unix:{}", path.display());
-    match UnixStream::connect(path) {
-        Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
-            fs::remove_file(path).map_err(|e| BindError::system(&address(), e))
-        }
-        // Somebody answers, or would if its backlog were not full.
-        Ok(_) => Err(BindError::system(
-            &address(),
-            io::ErrorKind::AddrInUse.into(),
-        )),
-        Err(e) if e.kind() == io::ErrorKind::WouldBlock => Err(BindError::system(
-            &address(),
-            io::ErrorKind::AddrInUse.into(),
-        )),
-        Err(e) => Err(BindError::system(&address(), e)),
-    }
+    // Without waiting: the queue of a live socket may be full.
+    let probe = || -> io::Result<()> {
+        Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?.connect(&SockAddr::unix(path)?)
+    };
+    let stale = matches!(probe(), Err(e) if e.kind() == io::ErrorKind::ConnectionRefused);
+    let result = if stale {
+        fs::remove_file(path)
+    } else {
+        // Somebody answers, or would if the queue were not full, or if we were allowed to ask.
+        Err(io::ErrorKind::AddrInUse.into())
+    };
+    result.map_err(|e| BindError::system(&format!("unix:{}", path.display()), e))
 }

@@ -27,10 +27,11 @@ use tokio::sync::mpsc;
 pub use run::run;
 
 use crate::config::Config;
-use crate::control::{EventsReceiver, StatusReceiver};
+use crate::control::{EventsTo, StatusTo};
 use crate::journal::Journal;
 use crate::launch::Launcher;
 use crate::listener::Listener;
+use crate::output::Output;
 use crate::process::Process;
 use crate::signals::Signal;
 use crate::spawn::Spawner;
@@ -47,11 +48,11 @@ pub(crate) enum Input {
     /// A signal.
     Signalled(Signal),
     /// An operator asks how things are.
-    Status(StatusReceiver),
+    Status(StatusTo),
     /// An operator wants to see what happens.
     Follow {
         /// Where the stream of events goes.
-        to: EventsReceiver,
+        to: EventsTo,
         /// Whether to stop, too.
         stop: bool,
     },
@@ -70,6 +71,8 @@ struct Shell {
     addresses: Vec<String>,
     processes: BTreeMap<ChildId, Process>,
     journal: Journal,
+    /// Where children write until they are ready.
+    output: Output,
     inputs: mpsc::Sender<Input>,
     /// When the master started, on the monotonic clock.
     began: Duration,

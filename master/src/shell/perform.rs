@@ -14,7 +14,7 @@ use hatchery_protocol::message::{ToChild, write_message};
 use sd_notify::NotifyState;
 
 use super::Shell;
-use super::run::FIRST_GENERATION;
+use super::run::{FIRST_GENERATION, say_failure};
 use crate::process::Process;
 use crate::supervisor::{Action, Event, News, Note};
 
@@ -42,7 +42,7 @@ impl Shell {
         let created = self
             .spawner
             .spawn(child.seat)
-            .and_then(|spawned| Process::mind(child, spawned, self.inputs.clone()));
+            .and_then(|spawned| Process::mind(child, spawned, &self.output, self.inputs.clone()));
         let process = match created {
             Ok(process) => process,
             Err(error) => {
@@ -146,7 +146,12 @@ impl Shell {
             let Some(process) = self.processes.get(child) else {
                 continue;
             };
-            if let Err(error) = process.link.send_bytes(&bytes) {
+            let sent = if matches!(message, ToChild::WorkersChanged { .. }) {
+                process.link.send_news(&bytes)
+            } else {
+                process.link.send_bytes(&bytes)
+            };
+            if let Err(error) = sent {
                 events.push_back(Event::LinkBroken {
                     child: *child,
                     reason: error.to_string(),
@@ -186,11 +191,21 @@ impl Shell {
     }
 
     fn end(&mut self, exit: Exit) {
+        let reason = std::mem::take(&mut self.stop_reason);
         if exit != Exit::Orderly {
-            tracing::error!("{}", self.stop_reason);
+            say_failure(&reason);
         }
-        let message = std::mem::take(&mut self.stop_reason);
-        self.report(&LaunchReport::Failed { exit, message });
+        // Somebody who still waits for readiness waited in vain, however orderly the stop was.
+        let report = if exit == Exit::Orderly {
+            LaunchReport::Failed {
+                exit: Exit::StartFailed,
+                message: format!("stopped before it was ready: {reason}"),
+            }
+        } else {
+            let message = reason;
+            LaunchReport::Failed { exit, message }
+        };
+        self.report(&report);
         self.exit = Some(exit);
     }
 
@@ -204,10 +219,9 @@ impl Shell {
             .iter_mut()
             .zip(process.gauges().accepted)
         {
-            *sum += count;
+            // What a child says about itself is not to be trusted with the master's life.
+            *sum = sum.saturating_add(count);
         }
-        // Its own children, if it had any, have come to us.
-        self.reap_orphans();
     }
 }
 

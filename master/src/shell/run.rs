@@ -1,7 +1,8 @@
 //! From a configuration to a running master, and the end of it.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::ffi::CString;
+use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,7 +19,8 @@ use crate::config::Config;
 use crate::control;
 use crate::journal::Journal;
 use crate::launch::Launcher;
-use crate::listener::{BindError, bind_all};
+use crate::listener::{BindError, SocketFile, bind_all};
+use crate::output::Output;
 use crate::pid_file::PidFile;
 use crate::runtime_dir::{RuntimeDir, RuntimeDirError};
 use crate::signals;
@@ -76,8 +78,18 @@ pub fn run(config: Config, launcher: Option<Launcher>) -> Exit {
     exit
 }
 
+/// Says why the master ends. With a log that shows no errors it is said without the log: a program that
+/// just ends is a riddle.
+pub(super) fn say_failure(sentence: &str) {
+    if tracing::enabled!(tracing::Level::ERROR) {
+        tracing::error!("{sentence}");
+    } else {
+        let _ = writeln!(io::stderr(), "error: {sentence}");
+    }
+}
+
 fn refuse(launcher: Option<Launcher>, error: &StartError) -> Exit {
-    tracing::error!("{error}");
+    say_failure(&error.to_string());
     if let Some(launcher) = launcher {
         launcher.report(&LaunchReport::Failed {
             exit: error.exit(),
@@ -96,6 +108,9 @@ async fn live(config: Config, launcher: Option<Launcher>) -> Exit {
         Ok(prepared) => prepared,
         Err(error) => return refuse(launcher, &error),
     };
+    if launcher.is_some() {
+        name_process(&prepared.shell.config.name);
+    }
     prepared.shell.launcher = launcher;
     watch_launcher(&prepared.shell);
 
@@ -105,11 +120,12 @@ async fn live(config: Config, launcher: Option<Launcher>) -> Exit {
         prepared.shell.inputs.clone(),
         alive,
     ));
-    let (exit, journal) = prepared.shell.turn_until_the_end(inputs).await;
+    let (exit, journal, output) = prepared.shell.turn_until_the_end(inputs).await;
     control.abort();
-    prepared.runtime_dir.remove_control();
+    drop(prepared.control_file);
     drop(prepared.pid_file);
     journal.close();
+    output.close();
     // Ends as soon as the last client's task is done.
     let _ = tokio::time::timeout(FAREWELL, clients.recv()).await;
     exit
@@ -117,8 +133,10 @@ async fn live(config: Config, launcher: Option<Launcher>) -> Exit {
 
 struct Prepared {
     shell: Shell,
-    runtime_dir: RuntimeDir,
+    /// Held to the end: it is the lock.
+    _runtime_dir: RuntimeDir,
     control: tokio::net::UnixListener,
+    control_file: SocketFile,
     pid_file: Option<PidFile>,
 }
 
@@ -139,7 +157,7 @@ fn prepare(config: Config, inputs: mpsc::Sender<Input>) -> Result<Prepared, Star
             source,
         }
     })?;
-    let control = runtime_dir.bind_control()?;
+    let (control, control_file) = runtime_dir.bind_control()?;
     let control = tokio::net::UnixListener::from_std(control)?;
     let pid_file = match &config.pid_file {
         Some(path) => Some(PidFile::write(path).map_err(|source| StartError::PidFile {
@@ -150,12 +168,13 @@ fn prepare(config: Config, inputs: mpsc::Sender<Input>) -> Result<Prepared, Star
     };
     let shell = Shell {
         supervisor: Supervisor::new(policy(&config)),
-        spawner: Spawner::new(&config.name)?,
+        spawner: Spawner::new(&config.name),
         addresses: listeners.iter().map(|l| l.address.clone()).collect(),
         accepted_before: vec![0; listeners.len()],
         listeners,
         processes: BTreeMap::new(),
         journal,
+        output: Output::start()?,
         inputs,
         began,
         launcher: None,
@@ -165,8 +184,9 @@ fn prepare(config: Config, inputs: mpsc::Sender<Input>) -> Result<Prepared, Star
     };
     Ok(Prepared {
         shell,
-        runtime_dir,
+        _runtime_dir: runtime_dir,
         control,
+        control_file,
         pid_file,
     })
 }
@@ -193,6 +213,14 @@ fn raise_descriptor_limit() {
     limit.current = limit.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
         tracing::warn!("the limit of open files stays as it is: {error}");
+    }
+}
+
+/// A daemon was run as `/proc/self/exe`, and would show as `exe` in ps(1) and pkill(1).
+fn name_process(name: &str) {
+    let name: String = name.chars().take(15).collect();
+    if let Ok(name) = CString::new(name) {
+        let _ = rustix::thread::set_name(&name);
     }
 }
 

@@ -74,7 +74,7 @@ impl Shell {
         let mut accepted = self.accepted_before.clone();
         for process in self.processes.values() {
             for (sum, count) in accepted.iter_mut().zip(process.gauges().accepted) {
-                *sum += count;
+                *sum = sum.saturating_add(count);
             }
         }
         self.addresses

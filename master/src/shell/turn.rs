@@ -12,6 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 use super::{Input, Shell};
 use crate::journal::Journal;
 use crate::orphans;
+use crate::output::Output;
 use crate::signals::Signal;
 use crate::supervisor::Event;
 
@@ -25,13 +26,13 @@ impl Shell {
     pub(super) async fn turn_until_the_end(
         mut self,
         mut inputs: mpsc::Receiver<Input>,
-    ) -> (Exit, Journal) {
+    ) -> (Exit, Journal, Output) {
         let mut beat = interval_at(Instant::now() + BEAT, BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.happen(Event::Started);
         loop {
             if let Some(exit) = self.exit {
-                return (exit, self.journal);
+                return (exit, self.journal, self.output);
             }
             let wait = self
                 .supervisor
@@ -102,6 +103,8 @@ impl Shell {
     }
 
     fn beat(&mut self) {
+        // Signals are merged when they come fast, and the kernel's list of children may miss one.
+        self.reap_orphans();
         let mut bytes = Vec::new();
         if write_message(&ToChild::Beat, 0, &mut bytes).is_err() {
             return;
@@ -123,7 +126,8 @@ impl Shell {
     }
 
     pub(super) fn reap_orphans(&self) {
-        let reaped = orphans::reap(|pid| self.processes.values().any(|p| p.pid == pid));
+        let known = self.processes.values().map(|process| process.pid).collect();
+        let reaped = orphans::reap(&known);
         if reaped > 0 {
             tracing::debug!("reaped {reaped} orphans");
         }

@@ -2,7 +2,7 @@
 //!
 //! A [`Supervisor`] is a value. It is told what happened ([`Event`]) and when, and says what to do
 //! ([`Action`]). It has no clock, does no I/O and knows no randomness, so the same events give the same
-//! actions and a year of a cluster's life can be lived in a second (see `tests/simulator.rs`).
+//! actions and a year of a cluster's life can be lived in a second (see `tests/simulator`).
 //!
 //! Every call ends in one *reconcile*: what is wanted is compared with what is, and the difference
 //! becomes actions. So an event that comes twice, late or never can delay the right thing but not

@@ -99,8 +99,9 @@ fn seed_176_a_failure_crosses_the_answer_to_listen() {
     replay(176);
 }
 
-/// A worker's `start` failed, then it said `ready` all the same: it was taken for a good one.
+/// `start` failed, then came `ready` all the same: a worker (37) and an agent (53) were taken for good.
 #[test]
-fn seed_18_a_failed_start_says_ready() {
-    replay(18);
+fn seeds_37_and_53_a_failed_start_says_ready() {
+    replay(37);
+    replay(53);
 }

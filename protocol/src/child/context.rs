@@ -11,13 +11,9 @@ use crate::id::{Generation, Seat};
 /// Who a process is, and how it hears of its cluster: what the contexts of agent and worker share. Cheap
 /// to clone.
 #[derive(Debug, Clone)]
-pub struct Context {
-    facts: Arc<Facts>,
-    members: Members,
-    shutdown: Shutdown,
-}
+pub struct Context(Arc<Facts>);
 
-/// What does not change in the life of a process.
+/// All of it behind one reference count: axum clones a handler's state for every request.
 #[derive(Debug)]
 struct Facts {
     name: String,
@@ -27,52 +23,52 @@ struct Facts {
     replaces: bool,
     master: u32,
     settings: ChildSettings,
+    members: Members,
+    shutdown: Shutdown,
 }
 
 impl Context {
     /// The context of this process.
     pub fn new(child: &Child) -> Self {
         let boot = child.boot();
-        Self {
-            facts: Arc::new(Facts {
-                name: boot.name.clone(),
-                seat: boot.child.seat,
-                generation: boot.generation,
-                incarnation: boot.child.incarnation,
-                replaces: boot.replaces,
-                master: child.master(),
-                settings: boot.settings.clone(),
-            }),
+        Self(Arc::new(Facts {
+            name: boot.name.clone(),
+            seat: boot.child.seat,
+            generation: boot.generation,
+            incarnation: boot.child.incarnation,
+            replaces: boot.replaces,
+            master: child.master(),
+            settings: boot.settings.clone(),
             members: child.members(),
             shutdown: child.shutdown(),
-        }
+        }))
     }
 
     /// The application's name.
     pub fn name(&self) -> &str {
-        &self.facts.name
+        &self.0.name
     }
 
     /// The place this process holds in the cluster.
     pub fn seat(&self) -> Seat {
-        self.facts.seat
+        self.0.seat
     }
 
     /// Which build and configuration of the application this process runs. Counts from 1.
     pub fn generation(&self) -> Generation {
-        self.facts.generation
+        self.0.generation
     }
 
     /// A number that no other process of this master ever had or will have. Unlike a pid it is never
     /// used again, so it is the right thing to tag data with.
     pub fn incarnation(&self) -> u64 {
-        self.facts.incarnation
+        self.0.incarnation
     }
 
     /// Whether this process was started into a cluster that was ready already. What must happen once in
     /// the life of a cluster has happened then.
     pub fn replaces(&self) -> bool {
-        self.facts.replaces
+        self.0.replaces
     }
 
     /// This process's id.
@@ -82,24 +78,25 @@ impl Context {
 
     /// The master's process id.
     pub fn master_pid(&self) -> u32 {
-        self.facts.master
+        self.0.master
     }
 
     /// The settings that bind this process.
     pub fn settings(&self) -> &ChildSettings {
-        &self.facts.settings
+        &self.0.settings
     }
 
     /// Cancelled when open-ended work has to end. In an agent that is when it is asked to leave, just
-    /// before `before_close`: loops end. In a worker it is after the lame duck, in which clients are only
+    /// before `before_close`: loops end, and whoever has to see one end keeps its handle and awaits it there,
+    /// because tasks that still run after `before_close` are dropped. In a worker it is after the lame duck, in which clients are only
     /// asked to leave: streams stop, WebSockets say goodbye, and what does not end within the rest of the
     /// drain is cut off.
     pub fn shutdown(&self) -> &CancellationToken {
-        self.shutdown.token()
+        self.0.shutdown.token()
     }
 
     /// Who is ready, now and from now on. Every call gives a handle of its own.
     pub fn members(&self) -> Members {
-        self.members.clone()
+        self.0.members.clone()
     }
 }

@@ -2,7 +2,15 @@
 
 use std::fs;
 
-use rustix::process::{Pid, Signal, getpgid, getpid, kill_process};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, getpgid, getpid, kill_process, waitid};
+
+/// Whether this process has children of its own, dead or alive. A cheap question, against looking
+/// through all of `/proc`.
+pub(super) fn has_children() -> bool {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    !matches!(waitid(WaitId::All, options), Err(Errno::CHILD))
+}
 
 /// Kills every other process of this process's group, which a child leads.
 ///
@@ -39,19 +47,40 @@ fn members(leader: Pid) -> Vec<Pid> {
         .collect()
 }
 
-/// `pid (comm) state ppid pgrp ...`: see proc(5), `comm` may hold anything, so read from its end.
 fn is_live_member(pid: Pid, leader: Pid) -> bool {
-    let Ok(stat) = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())) else {
-        return false;
-    };
+    fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()))
+        .is_ok_and(|stat| tells_live_member(&stat, leader))
+}
+
+/// `pid (comm) state ppid pgrp ...`: see proc(5). `comm` may hold anything, so this reads from its end. The
+/// group of a process that is about to be reaped is -1, which is no `Pid`: numbers are compared.
+fn tells_live_member(stat: &str, leader: Pid) -> bool {
     let Some((_, fields)) = stat.rsplit_once(')') else {
         return false;
     };
     let mut fields = fields.split_ascii_whitespace();
     let state = fields.next();
-    let group = fields
-        .nth(1)
-        .and_then(|g| g.parse().ok())
-        .and_then(Pid::from_raw);
-    group == Some(leader) && state != Some("Z")
+    let group = fields.nth(1).and_then(|group| group.parse().ok());
+    group == Some(leader.as_raw_nonzero().get()) && state != Some("Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_are_told_by_their_group_and_state() {
+        let leader = Pid::from_raw(77).unwrap();
+        for (stat, is_member) in [
+            ("80 (sleep) S 77 77 5 0 -1", true),
+            ("80 (a) b) R 1 77 5 0 -1", true),
+            ("80 (sleep) Z 77 77 5 0 -1", false),
+            ("80 (sleep) S 77 78 5 0 -1", false),
+            ("80 (sleep) X 0 -1 -1 0 -1", false),
+            ("80 (77) S", false),
+            ("", false),
+        ] {
+            assert_eq!(tells_live_member(stat, leader), is_member, "{stat}");
+        }
+    }
 }

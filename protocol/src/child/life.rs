@@ -1,7 +1,7 @@
 //! The one course of life that agent and worker share.
 //!
 //! ```text
-//!  start ── ready ── (egg-ready) open + egg_ready ── (order to leave) drain ── before_close ── exit
+//!  start ── ready ── (egg-ready) egg_ready ── (order to leave) drain ── before_close ── exit
 //!    │                                 │                                         │
 //!    └ failure: the process leaves with code 1 and says which hook failed ───────┘
 //! ```
@@ -18,14 +18,14 @@ use super::watch::{OVERRUN, leave};
 use super::{BoxError, Child};
 use crate::clock::monotonic;
 use crate::exit::Exit;
-use crate::message::FromChild;
+use crate::message::{FromChild, clip};
 
 /// How often a task proves that the runtime runs.
 const RUNTIME_BEAT: Duration = Duration::from_secs(1);
 
 /// What a role does in each part of its life.
 ///
-/// Hooks are the author's; `open` and `drain` are the role's own and do not fail.
+/// Hooks are the author's, with what the role itself has to do before them; `drain` does not fail.
 pub trait Life: Send {
     /// The trait that the author implements, for messages: `Agent` or `Worker`.
     const TRAIT: &'static str;
@@ -33,10 +33,7 @@ pub trait Life: Send {
     /// The author's `start`.
     fn start(&mut self) -> impl Future<Output = Result<(), BoxError>> + Send;
 
-    /// Everyone is ready: begin to work.
-    fn open(&mut self);
-
-    /// The author's `egg_ready`.
+    /// Everyone is ready: begin to work, then the author's `egg_ready`.
     fn egg_ready(&mut self) -> impl Future<Output = Result<(), BoxError>> + Send;
 
     /// Take no new work and finish what is there. Returns when nothing is left, or at the deadline.
@@ -51,11 +48,7 @@ pub async fn run(mut child: Child, mut life: impl Life) -> Exit {
     let beat = tokio::spawn(prove_runtime(child.gauges()));
     let exit = live(&mut child, &mut life).await;
     beat.abort();
-    // Whatever happened, a child without a master takes its own children along.
-    match child.shared.shutdown.order().map(leave) {
-        Some(Exit::LostMaster) => Exit::LostMaster,
-        _ => exit,
-    }
+    leave(child.shared.shutdown.order()).unwrap_or(exit)
 }
 
 async fn live<L: Life>(child: &mut Child, life: &mut L) -> Exit {
@@ -65,7 +58,7 @@ async fn live<L: Life>(child: &mut Child, life: &mut L) -> Exit {
     let name = |hook: &str| format!("{}::{hook}", L::TRAIT);
 
     let started = tokio::select! {
-        started = hook::run(name("start"), limit, life.start()) => started,
+        started = run_hook(&shared, name("start"), limit, life.start()) => started,
         order = shutdown.ordered() => {
             // Nothing was opened, so there is nothing to close.
             announce(&shared, order);
@@ -84,9 +77,8 @@ async fn live<L: Life>(child: &mut Child, life: &mut L) -> Exit {
     let order = tokio::select! {
         order = shutdown.ordered() => order,
         () = shared.egg_ready.cancelled() => {
-            life.open();
             tokio::select! {
-                done = hook::run(name("egg_ready"), limit, life.egg_ready()) => {
+                done = run_hook(&shared, name("egg_ready"), limit, life.egg_ready()) => {
                     if let Err(error) = done {
                         // Clients may be connected already: they are served to the end.
                         exit = fail(&shared, &error);
@@ -106,7 +98,8 @@ async fn live<L: Life>(child: &mut Child, life: &mut L) -> Exit {
     // ended from outside, by the watch thread or by the master, `OVERRUN` after the deadline.
     let order = shutdown.order().unwrap_or(order);
     let left = order.deadline.saturating_sub(monotonic());
-    let closing = hook::run(
+    let closing = run_hook(
+        &shared,
         name("before_close"),
         left.max(OVERRUN / 2),
         life.before_close(),
@@ -118,9 +111,23 @@ async fn live<L: Life>(child: &mut Child, life: &mut L) -> Exit {
     exit
 }
 
-/// Says why this process leaves. The watch thread, which knows first, must not wait for a logger.
-fn announce(shared: &Shared, order: Draining) {
-    match order.cause {
+async fn run_hook<T>(
+    shared: &Shared,
+    name: String,
+    limit: Duration,
+    hook: impl Future<Output = Result<T, BoxError>> + Send,
+) -> Result<T, HookError> {
+    shared.set_running_hook(Some(name.clone()));
+    let result = hook::run(name, limit, hook).await;
+    shared.set_running_hook(None);
+    result
+}
+
+/// Says why this process leaves, on a thread that may wait: a log that nobody reads must not cost the
+/// requests that are to be finished.
+fn announce(shared: &Arc<Shared>, order: Draining) {
+    let shared = Arc::clone(shared);
+    tokio::task::spawn_blocking(move || match order.cause {
         DrainCause::MasterLost => {
             let how = shared.master_lost.get().map_or("", String::as_str);
             tracing::warn!("lost the master ({how}), leaving");
@@ -129,14 +136,16 @@ fn announce(shared: &Shared, order: Draining) {
         DrainCause::Asked => tracing::debug!("asked to leave"),
         // The failure was logged when it happened.
         DrainCause::HookFailed => {}
-    }
+    });
 }
 
 fn fail(shared: &Shared, error: &HookError) -> Exit {
     tracing::error!("{error}");
+    let mut message = error.to_string();
+    clip(&mut message);
     shared.link.send(&FromChild::Failed {
         hook: error.hook().to_owned(),
-        message: error.to_string(),
+        message,
     });
     Exit::HookFailed
 }

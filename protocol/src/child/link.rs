@@ -106,13 +106,17 @@ impl LinkWriter {
         if write_message(message, 0, &mut bytes).is_err() {
             return;
         }
+        // All or nothing: half a message would be the end of the link.
+        if queue.len() + bytes.len() > QUEUE_LIMIT {
+            return;
+        }
         let taken = if queue.is_empty() {
             self.push(&bytes)
         } else {
             0
         };
         let rest = bytes.get(taken..).unwrap_or_default();
-        if !rest.is_empty() && queue.len() + rest.len() <= QUEUE_LIMIT {
+        if !rest.is_empty() {
             queue.extend(rest);
             drop(queue);
             self.wake();

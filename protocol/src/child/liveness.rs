@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-/// How late a look may be before the judge believes that it was itself suspended.
+/// How late a look may be, at the most, before the judge believes that it was itself suspended.
 const SUSPICIOUS_GAP: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
@@ -26,9 +26,10 @@ impl MasterWatch {
         }
     }
 
-    /// How long to wait until the next look: often enough to be exact, once a second at the most.
+    /// How long to wait until the next look, if nothing is heard before: often enough to be exact, and a
+    /// little longer than the master's second, so that its beat is usually the only thing that wakes.
     pub(super) fn interval(&self) -> Duration {
-        (self.timeout / 4).min(Duration::from_secs(1))
+        (self.timeout / 4).min(Duration::from_millis(1250))
     }
 
     /// The master said something.
@@ -40,7 +41,7 @@ impl MasterWatch {
     pub(super) fn is_lost(&mut self, now: Duration) -> bool {
         let gap = now.saturating_sub(self.looked);
         self.looked = now;
-        if gap > self.interval() + SUSPICIOUS_GAP {
+        if gap > self.interval() + SUSPICIOUS_GAP.min(self.timeout / 2) {
             self.heard = now;
         }
         now.saturating_sub(self.heard) >= self.timeout
@@ -83,5 +84,16 @@ mod tests {
             "an hour in suspend is no silence"
         );
         assert_eq!(look(&mut watch, 3_601_000, 3_700_000), Some(3_615_000));
+    }
+
+    #[test]
+    fn a_short_timeout_has_a_short_patience_with_itself() {
+        let mut watch = MasterWatch::new(ms(2000), ms(0));
+        assert!(!watch.is_lost(ms(500)));
+        assert!(!watch.is_lost(ms(2800)), "2.3 s in suspend");
+        let lost = (3300..10_000)
+            .step_by(500)
+            .find(|at| watch.is_lost(ms(*at)));
+        assert_eq!(lost, Some(4800));
     }
 }

@@ -1,6 +1,6 @@
 //! What the watch thread and the runtime of one child both see.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
@@ -17,6 +17,8 @@ pub(super) struct Shared {
     pub(super) gauges: Arc<GaugeCells>,
     pub(super) members: Members,
     pub(super) shutdown: Shutdown,
+    /// The author's hook that runs now, for the last words of a process that is ended.
+    hook: Mutex<Option<String>>,
     /// How the loss of the master showed, once it has.
     pub(super) master_lost: OnceLock<String>,
     /// Cancelled, so to speak, when egg-ready comes: a latch that any number of tasks can await.
@@ -34,8 +36,19 @@ impl Shared {
                 workers: boot.workers.clone(),
             }),
             shutdown: Shutdown::new(),
+            hook: Mutex::new(None),
             master_lost: OnceLock::new(),
             egg_ready: CancellationToken::new(),
         }
+    }
+
+    /// A hook begins, or has ended.
+    pub(super) fn set_running_hook(&self, hook: Option<String>) {
+        *self.hook.lock().unwrap_or_else(PoisonError::into_inner) = hook;
+    }
+
+    /// Never waits: the watch thread asks.
+    pub(super) fn running_hook(&self) -> Option<String> {
+        self.hook.try_lock().ok()?.clone()
     }
 }

@@ -9,9 +9,10 @@
 //! On any of them it orders the drain, and when the order's time is over it ends the process. It never
 //! waits for anything but its poll: no lock of the author's, no logger, no full pipe.
 
+use std::fmt::Write as _;
 use std::io::{self, PipeReader, Read};
 use std::os::fd::AsFd;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -29,6 +30,9 @@ use crate::sys;
 
 /// What a drain may overrun before the process is ended: the master, if there is one, kills at this time.
 pub(crate) const OVERRUN: Duration = Duration::from_secs(2);
+
+/// How long a last line on standard error is waited for.
+const LAST_WORDS: Duration = Duration::from_millis(50);
 
 /// Stack of the watch thread, in bytes: it calls nothing deep, and every child has one.
 const STACK: usize = 128 * 1024;
@@ -195,26 +199,36 @@ impl Watch {
         if monotonic() < hard_end(order) {
             return;
         }
-        say(match order.cause {
-            DrainCause::MasterLost => "the grace after the master's death is over, leaving at once",
+        let mut words = match order.cause {
+            DrainCause::MasterLost => "the grace after the master's death is over",
             DrainCause::Asked | DrainCause::Signal | DrainCause::HookFailed => {
-                "the time to drain is over, leaving at once"
+                "the time to drain is over"
             }
-        });
-        let exit = leave(order);
+        }
+        .to_owned();
+        if let Some(hook) = self.shared.running_hook() {
+            let _ = write!(words, ", {hook} is still running");
+        }
+        say(&words);
+        // Not an orderly end, whoever asked for it.
+        let exit = leave(Some(order)).unwrap_or(Exit::HookFailed);
         sys::exit_now(exit.code());
     }
 }
 
-/// One line on standard error, unless it would have to wait: the logger has locks that a blocked thread
-/// may hold, and a pipe that nobody reads blocks whoever writes to it. poll(2) promises that a pipe that
-/// is ready takes at least `PIPE_BUF` bytes.
+/// One line on standard error, by a thread that may wait for ever: the logger has locks that a blocked
+/// thread may hold, and a pipe that nobody reads blocks whoever writes to it.
 fn say(words: &str) {
-    let stderr = rustix::stdio::stderr();
-    let mut ready = [PollFd::from_borrowed_fd(stderr, PollFlags::OUT)];
-    if poll(&mut ready, Some(&Timespec::default())) == Ok(1) {
-        let line = format!("{words} (pid {})\n", std::process::id());
-        let _ = rustix::io::write(stderr, line.as_bytes());
+    let line = format!("{words}, leaving at once (pid {})\n", std::process::id());
+    let (done, written) = mpsc::channel();
+    let saying = std::thread::Builder::new()
+        .stack_size(STACK)
+        .spawn(move || {
+            let _ = rustix::io::write(rustix::stdio::stderr(), line.as_bytes());
+            let _ = done.send(());
+        });
+    if saying.is_ok() {
+        let _ = written.recv_timeout(LAST_WORDS);
     }
 }
 
@@ -226,21 +240,21 @@ fn hard_end(order: Draining) -> Duration {
     }
 }
 
-/// The last act of a child that was ordered to leave: its code, and its group with it if nobody else can.
-pub(super) fn leave(order: Draining) -> Exit {
-    match order.cause {
-        DrainCause::MasterLost => {
-            group::kill_own_group();
-            Exit::LostMaster
-        }
-        // Perhaps the master's death, seen early. The kernel sends this signal when the *thread* that
-        // created us ends; while another thread of a dying master still lives, getppid() names the master
-        // and the link is open. Nobody else would see to the group then, and a master that does live only
-        // finds nothing left to kill.
-        DrainCause::Signal => {
-            group::kill_own_group();
-            Exit::Orderly
-        }
-        DrainCause::Asked | DrainCause::HookFailed => Exit::Orderly,
+/// The last act of a child: it takes its own children along. Returns the code to leave with, if a lost
+/// master is the reason.
+///
+/// A master kills what is left of a dead child's group, but it may be dying itself at this very moment, and
+/// then nobody else would. That can even look like an order from a master in good health: the kernel sends
+/// the parent-death signal when the *thread* that created us ends, and while another thread of a dying
+/// master still lives, getppid() names the master and the link is open.
+///
+/// Grandchildren whose parents are gone are looked for when the master's death is known or likely only: to
+/// look through all of `/proc` costs each of N children N looks.
+pub(super) fn leave(order: Option<Draining>) -> Option<Exit> {
+    let cause = order.map(|order| order.cause);
+    let likely = matches!(cause, Some(DrainCause::MasterLost | DrainCause::Signal));
+    if likely || group::has_children() {
+        group::kill_own_group();
     }
+    (cause == Some(DrainCause::MasterLost)).then_some(Exit::LostMaster)
 }

@@ -141,20 +141,30 @@ fn a_replacement_on_its_way_is_drained_too() {
 }
 
 #[test]
-fn a_process_that_leaves_already_is_not_asked_but_held_to_the_deadline() {
+fn a_process_that_leaves_already_is_not_asked() {
     let mut bench = Bench::serving(1);
     bench.hook_fails("w0").whatever();
     bench.pass(seconds(20));
     bench.stop().does(&["close listeners"]);
-    bench
-        .due_after(seconds(10) + KILL_AFTER + seconds(0))
-        .does(&["kill w0"]);
+    bench.due_after(seconds(10) + KILL_AFTER).does(&["kill w0"]);
 
     let mut bench = Bench::serving(1);
     bench.hook_fails("agent").whatever();
     bench.stop().does(&["close listeners", "drain w0 30s"]);
     bench.exits("agent", 1).does_nothing();
     bench.exits("w0", 0).does(&["exit 0"]);
+}
+
+#[test]
+fn an_agent_that_fails_during_a_stop_is_held_to_its_deadline() {
+    let mut bench = Bench::serving(1);
+    bench.stop().whatever();
+    bench.pass(seconds(25));
+    bench.hook_fails("agent").does_nothing();
+    bench.exits("w0", 0).does_nothing();
+    bench
+        .due_after(seconds(5) + KILL_AFTER)
+        .does(&["kill agent"]);
 }
 
 /// Its time was shorter than the stop's already.

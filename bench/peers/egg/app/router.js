@@ -1,0 +1,7 @@
+'use strict';
+
+module.exports = app => {
+  app.router.get('/', async ctx => {
+    ctx.body = 'Hello World';
+  });
+};

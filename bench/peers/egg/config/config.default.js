@@ -1,0 +1,4 @@
+'use strict';
+
+// Egg does not start without a key.
+exports.keys = 'benchmark';
