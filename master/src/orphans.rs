@@ -5,33 +5,18 @@
 //! are not its own children: a `waitpid(-1)` would take away the exit status of a worker.
 
 use std::collections::HashSet;
-use std::fs;
 
+use hatchery_protocol::children;
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
-/// Reaps every zombie that `known` does not claim. Returns how many.
-///
-/// The kernel lists children by the thread that they were given to (proc(5), `children`).
+/// Reaps every zombie that is not `known`. Returns how many.
 pub(crate) fn reap(known: &HashSet<Pid>) -> usize {
-    let Ok(threads) = fs::read_dir("/proc/self/task") else {
-        return 0;
-    };
-    threads
-        .flatten()
-        .filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok())
-        .flat_map(|list| parse(&list))
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+    children()
+        .into_iter()
         .filter(|pid| !known.contains(pid))
-        .filter(|pid| {
-            let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-            matches!(waitid(WaitId::Pid(*pid), options), Ok(Some(_)))
-        })
+        .filter(|pid| matches!(waitid(WaitId::Pid(*pid), options), Ok(Some(_))))
         .count()
-}
-
-fn parse(list: &str) -> Vec<Pid> {
-    list.split_ascii_whitespace()
-        .filter_map(|pid| Pid::from_raw(pid.parse().ok()?))
-        .collect()
 }
 
 #[cfg(test)]
@@ -42,11 +27,7 @@ mod tests {
 
     /// All other children of this process are known, whichever test they belong to.
     fn reap_only(pid: Pid) {
-        let others = fs::read_dir("/proc/self/task").unwrap().flatten();
-        let lists = others.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
-        let known = lists
-            .flat_map(|list| parse(&list))
-            .filter(|child| *child != pid);
+        let known = children().into_iter().filter(|child| *child != pid);
         reap(&known.collect());
     }
 

@@ -19,6 +19,7 @@
 pub mod boot;
 #[cfg(feature = "child")]
 pub mod child;
+mod children;
 pub mod clock;
 pub mod control;
 pub mod event;
@@ -29,6 +30,7 @@ pub mod message;
 mod sys;
 pub mod wire;
 
+pub use children::children;
 pub use sys::{reset_signals, take_variable};
 
 #[cfg(not(target_os = "linux"))]

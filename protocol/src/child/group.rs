@@ -2,15 +2,7 @@
 
 use std::fs;
 
-use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, getpgid, getpid, kill_process, waitid};
-
-/// Whether this process has children of its own, dead or alive. A cheap question, against looking
-/// through all of `/proc`.
-pub(super) fn has_children() -> bool {
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    !matches!(waitid(WaitId::All, options), Err(Errno::CHILD))
-}
+use rustix::process::{Pid, Signal, getpgid, getpid, kill_process};
 
 /// Kills every other process of this process's group, which a child leads.
 ///

@@ -23,6 +23,7 @@ use super::link::LinkReader;
 use super::liveness::MasterWatch;
 use super::shared::Shared;
 use super::shutdown::{DrainCause, Draining};
+use crate::children;
 use crate::clock::monotonic;
 use crate::exit::Exit;
 use crate::message::{FromChild, ToChild, read_message};
@@ -253,7 +254,7 @@ fn hard_end(order: Draining) -> Duration {
 pub(super) fn leave(order: Option<Draining>) -> Option<Exit> {
     let cause = order.map(|order| order.cause);
     let likely = matches!(cause, Some(DrainCause::MasterLost | DrainCause::Signal));
-    if likely || group::has_children() {
+    if likely || !children().is_empty() {
         group::kill_own_group();
     }
     (cause == Some(DrainCause::MasterLost)).then_some(Exit::LostMaster)
