@@ -10,10 +10,16 @@ use crate::AgentContext;
 /// A hook that returns an error, panics or takes longer than its limit ends the process: before the
 /// cluster is ready that ends the start, after it the agent is replaced while the workers go on serving.
 ///
+/// Hooks never overlap. A stop drops a `start` or an `egg_ready` that is still under way at its next
+/// `.await`; `before_close` is called if `start` had returned.
+///
 /// ```
 /// use hatchery_agent::{Agent, AgentContext, BoxError};
 ///
-/// struct Clock;
+/// #[derive(Default)]
+/// struct Clock {
+///     ticking: Option<tokio::task::JoinHandle<()>>,
+/// }
 ///
 /// #[async_trait::async_trait]
 /// impl Agent for Clock {
@@ -23,7 +29,7 @@ use crate::AgentContext;
 ///
 ///     async fn egg_ready(&mut self, context: &AgentContext) -> Result<(), BoxError> {
 ///         let shutdown = context.shutdown().clone();
-///         tokio::spawn(async move {
+///         self.ticking = Some(tokio::spawn(async move {
 ///             let mut second = tokio::time::interval(std::time::Duration::from_secs(1));
 ///             loop {
 ///                 tokio::select! {
@@ -31,7 +37,15 @@ use crate::AgentContext;
 ///                     () = shutdown.cancelled() => break,
 ///                 }
 ///             }
-///         });
+///         }));
+///         Ok(())
+///     }
+///
+///     async fn before_close(&mut self, _context: &AgentContext) -> Result<(), BoxError> {
+///         // Tasks that are still running after this are dropped: see this one end.
+///         if let Some(ticking) = self.ticking.take() {
+///             ticking.await?;
+///         }
 ///         Ok(())
 ///     }
 /// }
@@ -58,7 +72,7 @@ pub trait Agent: Send + Sync + 'static {
         Ok(())
     }
 
-    /// The last chance to say goodbye to other systems. [`AgentContext::shutdown`] is cancelled already.
+    /// The last chance to say goodbye to other systems. [`AgentContext::shutdown`](hatchery_protocol::child::Context::shutdown) is cancelled already.
     ///
     /// # Errors
     ///

@@ -16,7 +16,7 @@ use crate::listener::Address;
 pub struct Config {
     /// The application's name: names the runtime directory and stands in logs.
     pub name: String,
-    /// Where the control socket and the lock are, see [`crate::RuntimeDir`].
+    /// Where the control socket and the lock are, see [`default_runtime_dir`](crate::default_runtime_dir).
     pub runtime_dir: PathBuf,
     /// How many workers to keep; at least 1.
     pub workers: u32,

@@ -193,3 +193,83 @@ pub struct ListenerStatus {
     /// Connections accepted since the master started, as of the last beats.
     pub accepted: u64,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json<T: Serialize>(value: &T) -> String {
+        serde_json::to_string(value).unwrap()
+    }
+
+    /// A new command meets an old master on this socket: forms are added, never changed. A master answers
+    /// what it does not know with an error.
+    #[test]
+    fn golden_requests_and_replies() {
+        assert_eq!(json(&Request::Status), r#"{"request":"status"}"#);
+        assert_eq!(json(&Request::Events), r#"{"request":"events"}"#);
+        assert_eq!(json(&Request::Stop), r#"{"request":"stop"}"#);
+        let error = Reply::Error {
+            message: "no".into(),
+        };
+        assert_eq!(json(&error), r#"{"reply":"error","message":"no"}"#);
+        let ready = LaunchReport::Ready {
+            addresses: vec!["127.0.0.1:80".into()],
+        };
+        assert_eq!(
+            json(&ready),
+            r#"{"launch":"ready","addresses":["127.0.0.1:80"]}"#
+        );
+        let failed = LaunchReport::Failed {
+            exit: Exit::BindFailed,
+            message: "in use".into(),
+        };
+        let golden = r#"{"launch":"failed","exit":"bind-failed","message":"in use"}"#;
+        assert_eq!(json(&failed), golden);
+    }
+
+    #[test]
+    fn golden_status() {
+        let status = Status {
+            name: "app".into(),
+            state: ClusterState::Degraded,
+            generation: 1,
+            uptime_ms: 5,
+            version: "0.1.0".into(),
+            master: MasterStatus { pid: 1 },
+            agent: AgentStatus {
+                pid: None,
+                state: ChildState::Waiting,
+                restarts: 4,
+            },
+            workers: vec![WorkerStatus {
+                slot: 0,
+                pid: Some(3),
+                state: ChildState::Ready,
+                generation: 1,
+                restarts: 0,
+                connections: 1,
+                in_flight: 2,
+                requests: 3,
+                rss_bytes: 4,
+                lag_ms: 5,
+                last_exit: None,
+            }],
+            listeners: vec![ListenerStatus {
+                address: "127.0.0.1:80".into(),
+                strategy: "shared".into(),
+                accepted: 6,
+            }],
+        };
+        assert_eq!(
+            json(&status),
+            concat!(
+                r#"{"name":"app","state":"degraded","generation":1,"uptime_ms":5,"version":"0.1.0","#,
+                r#""master":{"pid":1},"agent":{"pid":null,"state":"waiting","restarts":4},"#,
+                r#""workers":[{"slot":0,"pid":3,"state":"ready","generation":1,"restarts":0,"#,
+                r#""connections":1,"in_flight":2,"requests":3,"rss_bytes":4,"lag_ms":5,"last_exit":null}],"#,
+                r#""listeners":[{"address":"127.0.0.1:80","strategy":"shared","accepted":6}]}"#
+            )
+        );
+    }
+}

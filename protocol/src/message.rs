@@ -210,6 +210,56 @@ mod tests {
     }
 
     #[test]
+    fn golden_boot() {
+        use crate::boot::{ChildSettings, Family, ListenerBoot, LogFormat, OnMasterDeath, Source};
+        use crate::id::{ChildId, Seat};
+
+        let second = Duration::from_secs(1);
+        let boot = ToChild::Boot(Box::new(Boot {
+            name: "app".into(),
+            child: ChildId {
+                seat: Seat::Worker(1),
+                incarnation: 3,
+            },
+            generation: 1,
+            replaces: false,
+            settings: ChildSettings {
+                workers: 2,
+                threads: 1,
+                start_timeout: second,
+                drain_timeout: second,
+                lame_duck: second,
+                orphan_grace: second,
+                master_timeout: second,
+                header_timeout: second,
+                on_master_death: OnMasterDeath::Drain,
+                log_format: LogFormat::Json,
+                log_level: "info".into(),
+            },
+            listeners: vec![ListenerBoot {
+                address: "127.0.0.1:80".into(),
+                family: Family::Tcp,
+                source: Source::Accept,
+            }],
+            agent: Some(7),
+            workers: vec![Member { slot: 0, pid: 8 }],
+        }));
+        assert_eq!(
+            json(&boot),
+            concat!(
+                r#"{"type":"boot","name":"app","child":{"seat":{"worker":1},"incarnation":3},"generation":1,"#,
+                r#""replaces":false,"settings":{"workers":2,"threads":1,"start_timeout_ms":1000,"#,
+                r#""drain_timeout_ms":1000,"lame_duck_ms":1000,"orphan_grace_ms":1000,"master_timeout_ms":1000,"#,
+                r#""header_timeout_ms":1000,"on_master_death":"drain","log_format":"json","log_level":"info"},"#,
+                r#""listeners":[{"address":"127.0.0.1:80","family":"tcp","source":"accept"}],"agent":7,"#,
+                r#""workers":[{"slot":0,"pid":8}]}"#
+            )
+        );
+        let read: ToChild = serde_json::from_str(&json(&boot)).unwrap();
+        assert_eq!(read, boot);
+    }
+
+    #[test]
     fn long_texts_are_cut_between_characters() {
         let mut text = "ä".repeat(MAX_TEXT);
         clip(&mut text);

@@ -10,8 +10,11 @@ use hatchery_protocol::clock::monotonic;
 use hatchery_protocol::control::{Reply, Request};
 use hatchery_protocol::exit::Exit;
 use hatchery_protocol::wire::{Decoder, Kind, MAX_CONTROL_FRAME, encode};
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use rustix::process::geteuid;
 
 use super::Failure;
 
@@ -101,6 +104,14 @@ impl Client {
         // Before connecting: where the master is stopped and its backlog is full, that waits, too.
         set_socket_timeout(&socket, Timeout::Send, Some(ANSWER))?;
         connect(&socket, &SocketAddrUnix::new(self.socket.as_path())?)?;
+        // Whoever could plant a socket here must not be taken for the master.
+        let server = getsockopt(&socket, PeerCredentials)?.uid();
+        let ours = geteuid().as_raw();
+        if server != ours && server != 0 && ours != 0 {
+            return Err(io::Error::other(format!(
+                "it belongs to another user (uid {server})"
+            )));
+        }
         Ok(UnixStream::from(socket))
     }
 }

@@ -98,7 +98,7 @@ pub(crate) struct Layer {
     #[arg(long, value_name = "TIME", value_parser = value::master_timeout)]
     pub(crate) master_timeout: Option<Duration>,
 
-    /// How long a client may take to send a request's header [default: 30s]
+    /// How long a client may take to send a request's header, and a connection may be idle [default: 30s]
     #[arg(long, value_name = "TIME", value_parser = value::timeout)]
     pub(crate) header_timeout: Option<Duration>,
 

@@ -11,6 +11,9 @@ use crate::WorkerContext;
 /// A hook that returns an error, panics or takes longer than its limit ends the process: before the
 /// cluster is ready that ends the start, after it the worker is replaced while the others go on serving.
 ///
+/// Hooks never overlap. A stop drops a `start` or an `egg_ready` that is still under way at its next
+/// `.await`; `before_close` is called if `start` had returned.
+///
 /// ```
 /// use axum::{Router, routing::get};
 /// use hatchery_worker::{BoxError, Worker, WorkerContext};

@@ -11,6 +11,7 @@ use hatchery_protocol::event::EventName;
 use hatchery_protocol::exit::Exit;
 use hatchery_protocol::id::{ChildId, Role, Seat};
 use hatchery_protocol::message::{ToChild, write_message};
+use rustix::process::{Signal, kill_process};
 use sd_notify::NotifyState;
 
 use super::Shell;
@@ -39,10 +40,14 @@ impl Shell {
     }
 
     fn spawn(&mut self, child: ChildId, events: &mut VecDeque<Event>) {
-        let created = self
-            .spawner
-            .spawn(child.seat)
-            .and_then(|spawned| Process::mind(child, spawned, &self.output, self.inputs.clone()));
+        let created = self.spawner.spawn(child.seat).and_then(|spawned| {
+            let pid = spawned.pid;
+            Process::mind(child, spawned, &self.output, self.inputs.clone()).inspect_err(|_| {
+                // A process that cannot be watched must not live. It is nobody's, and will be reaped
+                // as an orphan; until then its pid is its own.
+                let _ = kill_process(pid, Signal::KILL);
+            })
+        });
         let process = match created {
             Ok(process) => process,
             Err(error) => {

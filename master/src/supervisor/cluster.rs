@@ -111,7 +111,7 @@ impl Supervisor {
         matches!(self.course, Course::Stopping { .. } | Course::Finished)
     }
 
-    /// Whether a child is started into a cluster that was ready before.
+    /// Whether egg-ready was declared and no stop has begun: a child that is started now replaces another.
     pub fn is_serving(&self) -> bool {
         self.course == Course::Serving
     }
@@ -230,14 +230,14 @@ impl Supervisor {
             Seat::Worker(_) => EventName::WorkerExited,
         };
         let pid = gone.and_then(|occupant| occupant.pid);
-        record(out, event, Some(child.seat), pid, Some(cause.to_owned()));
+        // Quoted once: with the death that ends the start in the reason for the stop, else right here.
+        let quoted = quote(cause, last_words);
         if let Course::Starting { .. } = self.course {
-            let mut reason = format!("{} failed to start: {cause}", child.seat);
-            if !last_words.is_empty() {
-                reason.push_str("; the last it wrote:\n    ");
-                reason.push_str(&last_words.join("\n    "));
-            }
+            record(out, event, Some(child.seat), pid, Some(cause.to_owned()));
+            let reason = format!("{} failed to start: {quoted}", child.seat);
             self.begin_stop(now, Exit::StartFailed, reason, false, out);
+        } else {
+            record(out, event, Some(child.seat), pid, Some(quoted));
         }
     }
 
@@ -300,6 +300,17 @@ impl Supervisor {
         let occupant = self.places.get_mut(&child.seat)?.occupant.as_mut()?;
         (occupant.id == child).then_some(occupant)
     }
+}
+
+/// A cause, and the last lines of a process that died on its way to being ready.
+fn quote(cause: &str, last_words: &[String]) -> String {
+    if last_words.is_empty() {
+        return cause.to_owned();
+    }
+    format!(
+        "{cause}; the last it wrote:\n    {}",
+        last_words.join("\n    ")
+    )
 }
 
 pub(super) fn record(
