@@ -18,7 +18,7 @@ use crate::plan::Plan;
 use crate::process;
 use crate::survivors::Survivors;
 use crate::trace::{self, Hook, News};
-use crate::wait::{self, PATIENCE};
+use crate::wait::{self, LATE, PATIENCE};
 
 /// A master and everything it started. Stopped and checked when it goes out of scope.
 #[derive(Debug)]
@@ -467,7 +467,9 @@ impl Cluster {
         when
     }
 
-    /// Everybody is gone at most so long after `since`.
+    /// Everybody is gone at most so long after `since`, give or take what a machine may be late that is
+    /// busy with other things: this tells a death that was noticed from one that was not, which takes
+    /// tens of seconds. How fast it really is, `bench/` tells.
     #[track_caller]
     pub fn expect_gone_within(&self, time: Duration, since: Instant) -> Duration {
         // Longer than allowed, so that the message can tell by how much it was late.
@@ -475,7 +477,7 @@ impl Cluster {
         let took = since.elapsed();
         assert!(gone, "these are left: {:?}", self.survivors.list());
         assert!(
-            took <= time,
+            took <= time + LATE,
             "the last one was gone after {took:?}, not {time:?}"
         );
         took

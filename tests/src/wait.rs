@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 /// other work to do must not make a test fail, and a test that passes never waits so long.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How late a machine may be that is busy with other things.
+pub const LATE: Duration = Duration::from_secs(6);
+
 /// How long to wait between two looks.
 const PAUSE: Duration = Duration::from_millis(2);
 
