@@ -603,6 +603,20 @@ impl Ended {
         to.ts_ms.saturating_sub(from.ts_ms)
     }
 
+    /// From the beginning of the stop to the last event.
+    #[track_caller]
+    pub fn stop_took(&self) -> Duration {
+        Duration::from_millis(self.millis_between("stopping", "stopped"))
+    }
+
+    /// Asserts that the stop took at most this time, give or take what a busy machine may be late.
+    #[track_caller]
+    pub fn expect_stop_within(&self, time: Duration) -> &Self {
+        let took = self.stop_took();
+        assert!(took <= time + LATE, "the stop took {took:?}, not {time:?}");
+        self
+    }
+
     /// Positions of the hooks of this name.
     pub fn hooks(&self, hook: &str) -> Vec<(usize, &Hook)> {
         self.trace

@@ -19,7 +19,9 @@ pub const NOBODY: u32 = 65_534;
 
 /// Hands the writing end of the pipe of [`Survivors`] over as descriptor 9. It comes as standard input,
 /// because that is the one descriptor that leaks into no other test's processes on the way.
-const SHELL: &str = r#"exec 9<&0 </dev/null; exec "$@""#;
+///
+/// Should the test itself be killed, the master is, too; and then its children leave as they should.
+const SHELL: &str = r#"exec 9<&0 </dev/null; exec setpriv --pdeathsig KILL -- "$@""#;
 /// As [`SHELL`], with a socket that came as standard output and becomes the one of `LISTEN_FDS`.
 const ACTIVATING_SHELL: &str = r#"exec 9<&0 </dev/null 3<&1 1>&2
 LISTEN_FDS=1 LISTEN_PID=$$ exec "$@""#;

@@ -7,8 +7,7 @@
 use std::fs;
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::AsFd;
-use std::os::linux::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -20,15 +19,16 @@ use crate::wait;
 #[derive(Debug)]
 pub struct Survivors {
     reader: PipeReader,
-    inode: u64,
+    /// What `/proc/PID/fd` shows for it.
+    name: PathBuf,
 }
 
 impl Survivors {
     /// A pipe; the writer goes to the one process whose descendants are watched.
     pub fn pipe() -> io::Result<(Self, PipeWriter)> {
         let (reader, writer) = io::pipe()?;
-        let inode = rustix::fs::fstat(&reader)?.st_ino;
-        Ok((Self { reader, inode }, writer))
+        let name = format!("pipe:[{}]", rustix::fs::fstat(&reader)?.st_ino).into();
+        Ok((Self { reader, name }, writer))
     }
 
     /// Waits for the last one to be gone. Woken by the kernel, so it can be used to measure.
@@ -67,8 +67,9 @@ impl Survivors {
         let Ok(entries) = fs::read_dir(Path::new(&folder)) else {
             return false;
         };
+        // Not by the number alone: files of other kinds have numbers, too.
         entries
             .flatten()
-            .any(|entry| fs::metadata(entry.path()).is_ok_and(|meta| meta.st_ino() == self.inode))
+            .any(|entry| fs::read_link(entry.path()).is_ok_and(|name| name == self.name))
     }
 }

@@ -6,9 +6,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 use std::time::Duration;
 
+use hatchery_protocol::clock::millis;
 use hatchery_tests::event::{count, position};
 use hatchery_tests::process::{self, kill};
 use hatchery_tests::trace::{Member, News};
+use hatchery_tests::wait::LATE;
 use hatchery_tests::{Cluster, cluster::run, playground, step, wait};
 use rustix::process::Signal;
 
@@ -37,16 +39,11 @@ fn a_crash_loop_is_slowed_down_step_by_step() {
         .zip(&spawns[1..])
         .map(|(d, s)| s - d)
         .collect();
-    assert!(
-        waits[0] < 400,
-        "the first death is replaced at once: {waits:?}"
-    );
-    for (wait, expected) in waits[1..].iter().zip(BACKOFF) {
-        // Up to a tenth less by jitter; a little more on a busy machine.
-        assert!(
-            *wait >= expected * 9 / 10 && *wait <= expected + 400,
-            "{waits:?}"
-        );
+    // Up to a tenth less by jitter, and a busy machine may be late. That the first death is replaced at
+    // once is a matter of the supervisor's own tests.
+    for (wait, expected) in waits.iter().zip([0].iter().chain(&BACKOFF)) {
+        let range = expected * 9 / 10..=expected + millis(LATE);
+        assert!(range.contains(wait), "{waits:?}");
     }
     let status = cluster.status();
     assert_eq!(status["state"], "degraded");
