@@ -279,7 +279,7 @@ def keep_alive(bench):
                 server.close()
 
         title = f"keep-alive, {threads} x 1 thread, {connections} connections"
-        found = bench.alternate(title, [us, plain], bench.rounds(7), measure)
+        found = bench.alternate(title, [us, plain], bench.rounds(11), measure)
         peer = f"axum::serve, {count(threads, 'thread')}"
         kinds = (
             ("cpu", "CPU a request", "us", 1.05),

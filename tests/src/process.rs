@@ -1,6 +1,8 @@
 //! Processes, as `/proc` shows them.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::path::PathBuf;
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
@@ -109,6 +111,21 @@ pub fn threads(pid: u32) -> usize {
 /// How many descriptors a process has open.
 pub fn descriptors(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
+}
+
+/// What the first thread of this name sees behind each number of a descriptor: threads may have tables of
+/// their own. `None`: there is no such thread.
+pub fn descriptors_of_thread(pid: u32, name: &str) -> Option<BTreeMap<u32, PathBuf>> {
+    let mut tasks = fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten();
+    let task = tasks.find(|task| {
+        fs::read_to_string(task.path().join("comm")).is_ok_and(|comm| comm.trim_end() == name)
+    })?;
+    let table = fs::read_dir(task.path().join("fd")).ok()?.flatten();
+    let entry = |entry: fs::DirEntry| {
+        let number = entry.file_name().to_str()?.parse().ok()?;
+        Some((number, fs::read_link(entry.path()).ok()?))
+    };
+    Some(table.filter_map(entry).collect())
 }
 
 /// Whether this test has the rights of root, which namespaces, capabilities and other users need.

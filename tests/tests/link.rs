@@ -5,9 +5,11 @@
     reason = "a test fails by panicking, in its helpers, too"
 )]
 
+use std::collections::BTreeMap;
 use std::io::{ErrorKind, IoSlice, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 
 use hatchery_protocol::wire::{Kind, encode};
 use hatchery_tests::event::count;
@@ -229,4 +231,29 @@ fn descriptors_that_nobody_asked_for_are_closed() {
     });
     assert_eq!(cluster.get("/"), "Hello World");
     cluster.expect_orderly_end();
+}
+
+#[test]
+fn the_watch_thread_holds_nothing_open_that_its_process_has_closed() {
+    let cluster = playground!().start();
+    let (mut connection, whoami) = cluster.connect_to(0);
+    let watch = || process::descriptors_of_thread(whoami.pid, "hatchery-watch").unwrap();
+    let author = || process::descriptors_of_thread(whoami.pid, "playgroun:w0").unwrap();
+    // The way of output through the master ends with readiness, in both.
+    cluster.expect("both write where the master does", || {
+        let master = process::descriptors_of_thread(cluster.master(), "playground").unwrap();
+        [1, 2].map(|n| (watch()[&n].clone(), author()[&n].clone()))
+            == [1, 2].map(|n| (master[&n].clone(), master[&n].clone()))
+    });
+    for (number, file) in watch() {
+        assert_eq!(author().get(&number), Some(&file), "{number}");
+    }
+    let sockets = |table: BTreeMap<u32, PathBuf>| {
+        let names = table.into_values().map(|file| file.display().to_string());
+        names.filter(|name| name.starts_with("socket:")).count()
+    };
+    assert_eq!(sockets(watch()), 2, "the link, to read and to write");
+    assert!(sockets(author()) >= 4, "also a listener and a connection");
+    assert_eq!(connection.get("/").unwrap().text(), "Hello World");
+    cluster.stop();
 }

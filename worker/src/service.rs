@@ -1,7 +1,7 @@
 //! From a request on a connection to the router and back, counted.
 //!
 //! This is on the path of every request, so nothing here allocates, locks or boxes: the future and the
-//! body are wrapped in place, and the only shared writes are the three of the gauges.
+//! body are wrapped in place, and the only shared writes are the two of the gauges.
 
 use std::convert::Infallible;
 use std::future::Future;

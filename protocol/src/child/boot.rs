@@ -5,6 +5,7 @@ use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -157,19 +158,20 @@ impl Origin {
             )));
         }
         let writer = LinkWriter::new(link).map_err(BootError::Prepare)?;
-        let shared = Arc::new(Shared::new(&boot, writer));
+        let shared = Shared::new(&boot, writer).map_err(BootError::Prepare)?;
+        let shared = Arc::new(shared);
         shared.link.send(&FromChild::Hello {
             version: PROTOCOL_VERSION,
         });
-        watch::start(reader, signals, Arc::clone(&shared), self.master)
-            .map_err(BootError::Prepare)?;
-        Ok(Child {
+        let child = Child {
             boot,
             master: self.master,
             listeners: fds.into(),
             output: Some((stdout, stderr)),
             shared,
-        })
+        };
+        watch::start(reader, signals, &child).map_err(BootError::Prepare)?;
+        Ok(child)
     }
 }
 
@@ -178,8 +180,8 @@ impl Origin {
 pub struct Child {
     boot: Boot,
     master: u32,
-    listeners: Vec<OwnedFd>,
-    output: Option<(OwnedFd, OwnedFd)>,
+    pub(super) listeners: Vec<OwnedFd>,
+    pub(super) output: Option<(OwnedFd, OwnedFd)>,
     pub(super) shared: Arc<Shared>,
 }
 
@@ -223,6 +225,8 @@ impl Child {
             io::stdout().flush()?;
             rustix::stdio::dup2_stdout(stdout)?;
             rustix::stdio::dup2_stderr(stderr)?;
+            self.shared.output_restored.store(true, Relaxed);
+            self.shared.link.wake();
         }
         Ok(())
     }

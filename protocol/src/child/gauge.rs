@@ -14,8 +14,8 @@ pub struct GaugeCells {
     runtime_seen_ms: AtomicU64,
     lag_ms: AtomicU64,
     connections: AtomicU64,
-    in_flight: AtomicU64,
     requests: AtomicU64,
+    ended: AtomicU64,
     accepted: Vec<AtomicU64>,
 }
 
@@ -26,8 +26,8 @@ impl GaugeCells {
             runtime_seen_ms: AtomicU64::new(millis(monotonic())),
             lag_ms: AtomicU64::new(0),
             connections: AtomicU64::new(0),
-            in_flight: AtomicU64::new(0),
             requests: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
             accepted: (0..listeners).map(|_| AtomicU64::new(0)).collect(),
         }
     }
@@ -59,17 +59,19 @@ impl GaugeCells {
     /// A request begins.
     pub fn request_begun(&self) {
         self.requests.fetch_add(1, Relaxed);
-        self.in_flight.fetch_add(1, Relaxed);
     }
 
     /// A response is sent whole, or given up.
     pub fn request_ended(&self) {
-        self.in_flight.fetch_sub(1, Relaxed);
+        self.ended.fetch_add(1, Relaxed);
     }
 
     /// Requests whose response is not sent whole.
     pub fn in_flight(&self) -> u64 {
-        self.in_flight.load(Relaxed)
+        // One count less to keep for each request. Without an order between the two, an end may be seen
+        // before its beginning.
+        let ended = self.ended.load(Relaxed);
+        self.requests.load(Relaxed).saturating_sub(ended)
     }
 
     pub(super) fn read(&self) -> Gauges {

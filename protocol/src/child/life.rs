@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::gauge::GaugeCells;
 use super::hook::{self, HookError};
+use super::news;
 use super::shared::Shared;
 use super::shutdown::{DrainCause, Draining};
 use super::watch::{OVERRUN, leave};
@@ -46,8 +47,16 @@ pub trait Life: Send {
 /// Lives that life to its end. The returned code is what `main` should end with.
 pub async fn run(mut child: Child, mut life: impl Life) -> Exit {
     let beat = tokio::spawn(prove_runtime(child.gauges()));
+    let news = match news::pass_on(Arc::clone(&child.shared)) {
+        Ok(news) => news,
+        Err(error) => {
+            tracing::error!("the runtime cannot hear of the master: {error}");
+            return Exit::Internal;
+        }
+    };
     let exit = live(&mut child, &mut life).await;
     beat.abort();
+    news.abort();
     leave(child.shared.shutdown.order()).unwrap_or(exit)
 }
 

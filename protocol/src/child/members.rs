@@ -50,7 +50,12 @@ impl Members {
         self.receiver.changed().await.is_ok()
     }
 
-    pub(super) fn update(&self, change: impl FnOnce(&mut Snapshot)) {
-        self.sender.send_modify(change);
+    /// Replaces the news; who has seen the same before is not woken.
+    pub(super) fn set(&self, newest: Snapshot) {
+        self.sender.send_if_modified(|news| {
+            let changed = *news != newest;
+            *news = newest;
+            changed
+        });
     }
 }

@@ -22,6 +22,7 @@ pub mod life;
 mod link;
 mod liveness;
 pub mod members;
+mod news;
 mod shared;
 mod shutdown;
 mod signals;

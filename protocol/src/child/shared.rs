@@ -1,5 +1,7 @@
 //! What the watch thread and the runtime of one child both see.
 
+use std::io;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio_util::sync::CancellationToken;
@@ -7,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::gauge::GaugeCells;
 use super::link::LinkWriter;
 use super::members::{Members, Snapshot};
+use super::news::News;
 use super::shutdown::Shutdown;
 use crate::boot::{Boot, ChildSettings};
 
@@ -16,6 +19,7 @@ pub(super) struct Shared {
     pub(super) link: LinkWriter,
     pub(super) gauges: Arc<GaugeCells>,
     pub(super) members: Members,
+    pub(super) news: News,
     pub(super) shutdown: Shutdown,
     /// The author's hook that runs now, for the last words of a process that is ended.
     hook: Mutex<Option<String>>,
@@ -23,23 +27,28 @@ pub(super) struct Shared {
     pub(super) master_lost: OnceLock<String>,
     /// Cancelled, so to speak, when egg-ready comes: a latch that any number of tasks can await.
     pub(super) egg_ready: CancellationToken,
+    /// Set when the process writes its output where its master does.
+    pub(super) output_restored: AtomicBool,
 }
 
 impl Shared {
-    pub(super) fn new(boot: &Boot, link: LinkWriter) -> Self {
-        Self {
+    pub(super) fn new(boot: &Boot, link: LinkWriter) -> io::Result<Self> {
+        let members = Snapshot {
+            agent: boot.agent,
+            workers: boot.workers.clone(),
+        };
+        Ok(Self {
             settings: boot.settings.clone(),
             link,
             gauges: Arc::new(GaugeCells::new(boot.listeners.len())),
-            members: Members::new(Snapshot {
-                agent: boot.agent,
-                workers: boot.workers.clone(),
-            }),
+            members: Members::new(members.clone()),
+            news: News::new(members)?,
             shutdown: Shutdown::new(),
             hook: Mutex::new(None),
             master_lost: OnceLock::new(),
             egg_ready: CancellationToken::new(),
-        }
+            output_restored: AtomicBool::new(false),
+        })
     }
 
     /// A hook begins, or has ended.

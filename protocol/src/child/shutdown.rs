@@ -1,6 +1,6 @@
 //! The order to leave: when it came, why, and until when.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -34,14 +34,17 @@ pub struct Draining {
 /// cancelled when clients have been asked to leave and those still connected have to.
 #[derive(Debug, Clone)]
 pub struct Shutdown {
-    order: Arc<watch::Sender<Option<Draining>>>,
+    order: Arc<Mutex<Option<Draining>>>,
+    /// Carries nothing: whoever is woken looks at `order`.
+    told: Arc<watch::Sender<()>>,
     token: CancellationToken,
 }
 
 impl Default for Shutdown {
     fn default() -> Self {
         Self {
-            order: Arc::new(watch::channel(None).0),
+            order: Arc::default(),
+            told: Arc::new(watch::channel(()).0),
             token: CancellationToken::new(),
         }
     }
@@ -60,33 +63,31 @@ impl Shutdown {
 
     /// The order, if it came.
     pub fn order(&self) -> Option<Draining> {
-        *self.order.borrow()
+        *self.order.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for the order.
     pub async fn ordered(&self) -> Draining {
-        let mut order = self.order.subscribe();
-        loop {
-            if let Some(draining) = *order.borrow_and_update() {
-                return draining;
-            }
-            if order.changed().await.is_err() {
-                // Unreachable while `self` holds the sender; to wait is right all the same.
-                std::future::pending::<()>().await;
-            }
-        }
+        self.newer_than(None).await
     }
 
     /// Waits until an order that came already is brought forward or changes its cause.
     pub async fn hastened(&self, known: Draining) -> Draining {
-        let mut order = self.order.subscribe();
+        self.newer_than(Some(known)).await
+    }
+
+    async fn newer_than(&self, known: Option<Draining>) -> Draining {
+        let mut told = self.told.subscribe();
         loop {
-            if let Some(draining) = *order.borrow_and_update()
-                && draining != known
+            // Seen before the look, so that an order between the look and the wait is not missed.
+            told.borrow_and_update();
+            if let Some(draining) = self.order()
+                && known != Some(draining)
             {
                 return draining;
             }
-            if order.changed().await.is_err() {
+            if told.changed().await.is_err() {
+                // Unreachable while `self` holds the sender; to wait is right all the same.
                 std::future::pending::<()>().await;
             }
         }
@@ -94,22 +95,29 @@ impl Shutdown {
 
     /// Gives the order. A later one can only bring the deadline forward; a lost master stays lost.
     pub fn give(&self, cause: DrainCause, deadline: Duration) {
-        self.order.send_if_modified(|order| {
-            let next = match *order {
-                None => Draining { cause, deadline },
-                Some(old) => Draining {
-                    cause: if cause == DrainCause::MasterLost {
-                        cause
-                    } else {
-                        old.cause
-                    },
-                    deadline: old.deadline.min(deadline),
+        self.set(cause, deadline);
+        self.tell();
+    }
+
+    /// Gives the order without waking those who wait for it: that is left to [`Self::tell`].
+    pub(super) fn set(&self, cause: DrainCause, deadline: Duration) {
+        let mut order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        *order = Some(match *order {
+            None => Draining { cause, deadline },
+            Some(old) => Draining {
+                cause: if cause == DrainCause::MasterLost {
+                    cause
+                } else {
+                    old.cause
                 },
-            };
-            let changed = *order != Some(next);
-            *order = Some(next);
-            changed
+                deadline: old.deadline.min(deadline),
+            },
         });
+    }
+
+    /// Wakes those who wait for an order.
+    pub(super) fn tell(&self) {
+        self.told.send_replace(());
     }
 }
 

@@ -8,21 +8,37 @@
 //!
 //! On any of them it orders the drain, and when the order's time is over it ends the process. It never
 //! waits for anything but its poll: no lock of the author's, no logger, no full pipe.
+//!
+//! # A table of descriptors of its own
+//!
+//! As soon as a process has two threads, the kernel counts a reference to the open file in every system
+//! call, with two locked instructions, because the other thread could close it meanwhile (`fdget` in
+//! `fs/file.c`). On the path of a small request that is 5 % of all the work. A worker of one runtime
+//! thread is spared it: this thread stops sharing the table before the author's code runs. Hence:
+//!
+//! - it has what was open then and nothing newer. It must run no code that expects more: it logs nothing,
+//!   handles no signal and wakes no task (see [`super::news`]);
+//! - what is to be closed has to be closed here, too: the listening sockets at once, and the way through
+//!   the master for output when the process becomes ready.
+//!
+//! Where a filter forbids it or the kernel is too old the table is shared, and everything works the same.
 
 use std::fmt::Write as _;
 use std::io::{self, PipeReader, Read};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use nix::sys::signal::SigSet;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, getppid};
 
-use super::group;
 use super::link::LinkReader;
 use super::liveness::MasterWatch;
 use super::shared::Shared;
 use super::shutdown::{DrainCause, Draining};
+use super::{Child, group};
 use crate::children;
 use crate::clock::monotonic;
 use crate::exit::Exit;
@@ -38,25 +54,35 @@ const LAST_WORDS: Duration = Duration::from_millis(50);
 /// Stack of the watch thread, in bytes: it calls nothing deep, and every child has one.
 const STACK: usize = 128 * 1024;
 
-pub(super) fn start(
-    reader: LinkReader,
-    signals: PipeReader,
-    shared: Arc<Shared>,
-    master: u32,
-) -> io::Result<()> {
+/// Starts the thread, and waits until it has its own descriptors.
+pub(super) fn start(reader: LinkReader, signals: PipeReader, child: &Child) -> io::Result<()> {
+    let shared = Arc::clone(&child.shared);
     let timeout = shared.settings.master_timeout;
     let mut watch = Watch {
         reader: Some(reader),
         signals,
         shared,
-        master: i32::try_from(master).ok().and_then(Pid::from_raw),
+        master: i32::try_from(child.master()).ok().and_then(Pid::from_raw),
         silence: MasterWatch::new(timeout, monotonic()),
+        output: None,
     };
+    let of_child: Vec<RawFd> = child
+        .output
+        .iter()
+        .flat_map(|(out, err)| [out, err])
+        .chain(&child.listeners)
+        .map(AsRawFd::as_raw_fd)
+        .collect();
+    let (done, separated) = mpsc::channel();
     std::thread::Builder::new()
         .name("hatchery-watch".into())
         .stack_size(STACK)
-        .spawn(move || watch.run())?;
-    Ok(())
+        .spawn(move || {
+            watch.separate(&of_child);
+            let _ = done.send(());
+            watch.run();
+        })?;
+    separated.recv().map_err(io::Error::other)
 }
 
 struct Watch {
@@ -66,6 +92,8 @@ struct Watch {
     shared: Arc<Shared>,
     master: Option<Pid>,
     silence: MasterWatch,
+    /// Where the master writes its output and errors; until the process is ready, and if they are ours.
+    output: Option<(OwnedFd, OwnedFd)>,
 }
 
 /// What a wait ended with.
@@ -76,9 +104,23 @@ struct Woken {
 }
 
 impl Watch {
+    /// Stops sharing descriptors with the threads of the author. `of_child` are those that came with the
+    /// boot message, the two for output first.
+    fn separate(&mut self, of_child: &[RawFd]) {
+        // A handler of the author's may write to a descriptor that does not exist here.
+        let _ = SigSet::all().thread_block();
+        if let Ok(own) = sys::own_descriptors(of_child) {
+            let mut own = own.into_iter();
+            self.output = own.next().zip(own.next());
+        }
+    }
+
     fn run(&mut self) {
         loop {
             let woken = self.wait();
+            if self.shared.output_restored.load(Relaxed) {
+                self.restore_output();
+            }
             if woken.signal {
                 self.on_terminate();
             }
@@ -126,14 +168,25 @@ impl Watch {
         }
     }
 
+    /// Lets go of the pipes to the master, as the author's threads have.
+    fn restore_output(&mut self) {
+        if let Some((stdout, stderr)) = self.output.take() {
+            let _ = rustix::stdio::dup2_stdout(stdout);
+            let _ = rustix::stdio::dup2_stderr(stderr);
+        }
+    }
+
+    /// Gives the order to leave: it holds from now on, and the runtime hears of it.
+    fn order(&self, cause: DrainCause, budget: Duration) {
+        self.shared.shutdown.set(cause, monotonic() + budget);
+        self.shared.news.ring();
+    }
+
     fn on_terminate(&mut self) {
         // The handler writes one byte a signal; how many came does not matter.
         let _ = self.signals.read(&mut [0; 64]);
         if getppid() == self.master {
-            let budget = self.shared.settings.drain_timeout;
-            self.shared
-                .shutdown
-                .give(DrainCause::Signal, monotonic() + budget);
+            self.order(DrainCause::Signal, self.shared.settings.drain_timeout);
         } else {
             self.lose_master("the kernel says so".to_owned());
         }
@@ -169,15 +222,11 @@ impl Watch {
         let shared = &self.shared;
         match message {
             ToChild::Beat => shared.link.send(&FromChild::Beat(shared.gauges.read())),
-            ToChild::EggReady => shared.egg_ready.cancel(),
-            ToChild::AgentUp { pid } => shared.members.update(|m| m.agent = Some(pid)),
-            ToChild::AgentDown => shared.members.update(|m| m.agent = None),
-            ToChild::WorkersChanged { workers } => shared.members.update(|m| m.workers = workers),
-            ToChild::Drain { budget } => {
-                shared
-                    .shutdown
-                    .give(DrainCause::Asked, monotonic() + budget);
-            }
+            ToChild::EggReady => shared.news.egg_ready(),
+            ToChild::AgentUp { pid } => shared.news.members(|m| m.agent = Some(pid)),
+            ToChild::AgentDown => shared.news.members(|m| m.agent = None),
+            ToChild::WorkersChanged { workers } => shared.news.members(|m| m.workers = workers),
+            ToChild::Drain { budget } => self.order(DrainCause::Asked, budget),
             // Read once, before this thread began; a second one changes nothing.
             ToChild::Boot(_) => {}
         }
@@ -187,10 +236,7 @@ impl Watch {
         self.reader = None;
         // The first sign is the one that is told.
         let _ = self.shared.master_lost.set(how);
-        let grace = self.shared.settings.orphan_grace;
-        self.shared
-            .shutdown
-            .give(DrainCause::MasterLost, monotonic() + grace);
+        self.order(DrainCause::MasterLost, self.shared.settings.orphan_grace);
     }
 
     fn enforce_deadline(&self) {

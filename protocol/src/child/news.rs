@@ -1,0 +1,81 @@
+//! What the watch thread has heard, on its way to the runtime.
+//!
+//! The watch thread wakes no task: a waker may write to a descriptor, and that thread has a table of
+//! descriptors of its own (see [`super::watch`]). It leaves the newest state here and rings, and a task on
+//! the runtime passes it on. There is no queue, so a runtime that is blocked for long costs no memory.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::event::{EventfdFlags, eventfd};
+use tokio::task::JoinHandle;
+
+use super::members::Snapshot;
+use super::shared::Shared;
+use crate::sys;
+
+/// The newest news. Its locks are held for a copy at most, so that the watch thread never waits for long.
+#[derive(Debug)]
+pub(super) struct News {
+    egg_ready: AtomicBool,
+    members: Mutex<Snapshot>,
+    bell: OwnedFd,
+}
+
+impl News {
+    pub(super) fn new(members: Snapshot) -> io::Result<Self> {
+        Ok(Self {
+            egg_ready: AtomicBool::new(false),
+            members: Mutex::new(members),
+            bell: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+        })
+    }
+
+    /// Everyone is ready.
+    pub(super) fn egg_ready(&self) {
+        // Ordered before the look at it by the bell, which is a system call on either side.
+        self.egg_ready.store(true, Relaxed);
+        self.ring();
+    }
+
+    /// Somebody else has become ready, or has gone.
+    pub(super) fn members(&self, change: impl FnOnce(&mut Snapshot)) {
+        change(&mut self.lock());
+        self.ring();
+    }
+
+    /// Makes the task look, also at the order to leave.
+    pub(super) fn ring(&self) {
+        // The counter can only be full, and then the task is about to look.
+        let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Snapshot> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Starts the task that passes news on to those who wait for them.
+///
+/// # Errors
+///
+/// The runtime cannot watch the bell: out of memory, of descriptors, or of watches.
+pub(super) fn pass_on(shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
+    let bell = sys::readable(shared.news.bell.try_clone()?)?;
+    Ok(tokio::spawn(async move {
+        // An error is the end of the runtime.
+        while let Ok(mut rung) = bell.readable().await {
+            // Silenced before the look, so that what comes after the look rings again.
+            let _ = rustix::io::read(rung.get_inner(), &mut [0; 8]);
+            rung.clear_ready();
+            let newest = shared.news.lock().clone();
+            shared.members.set(newest);
+            if shared.news.egg_ready.load(Relaxed) {
+                shared.egg_ready.cancel();
+            }
+            shared.shutdown.tell();
+        }
+    }))
+}
