@@ -81,8 +81,6 @@ pub(crate) fn readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
 
 #[cfg(all(test, feature = "child"))]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
     use std::io::{ErrorKind, Read as _, Write as _};
     use std::os::fd::AsRawFd as _;
 
