@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use hatchery_protocol::boot::{LogFormat, OnMasterDeath};
+use hatchery_protocol::boot::{HttpLimits, LogFormat, OnMasterDeath};
 use thiserror::Error;
 
 use crate::listener::Address;
@@ -38,8 +38,8 @@ pub struct Config {
     pub orphan_grace: Duration,
     /// How long the master may be silent before its children count it as lost; at least 2 s.
     pub master_timeout: Duration,
-    /// How long a client may take to send a request's header.
-    pub header_timeout: Duration,
+    /// What a client may take of a worker.
+    pub http: HttpLimits,
     /// What children do when their master dies.
     pub on_master_death: OnMasterDeath,
     /// How log lines look.

@@ -67,15 +67,44 @@ pub struct ChildSettings {
     /// How long the master may be silent before it counts as lost.
     #[serde(with = "as_millis", rename = "master_timeout_ms")]
     pub master_timeout: Duration,
-    /// How long a client may take to send a request's header.
-    #[serde(with = "as_millis", rename = "header_timeout_ms")]
-    pub header_timeout: Duration,
+    /// What a client may take of a worker.
+    pub http: HttpLimits,
     /// What a child does when its master dies.
     pub on_master_death: OnMasterDeath,
     /// How log lines look.
     pub log_format: LogFormat,
     /// What is logged, in the filter syntax of `--log-level`.
     pub log_level: String,
+}
+
+/// What a client may take of a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HttpLimits {
+    /// How long a client may take to send a request's header.
+    #[serde(with = "as_millis", rename = "header_timeout_ms")]
+    pub header_timeout: Duration,
+    /// How long a connection may be open without a request.
+    #[serde(with = "as_millis", rename = "idle_timeout_ms")]
+    pub idle_timeout: Duration,
+    /// How many bytes a request's header may have.
+    pub max_header_size: u32,
+    /// How many connections a worker may have open; 0 is no limit.
+    pub max_connections: u32,
+    /// How many requests a connection may bring; 0 is no limit.
+    pub max_requests_per_connection: u32,
+}
+
+impl Default for HttpLimits {
+    /// As documented for the settings of these names.
+    fn default() -> Self {
+        Self {
+            header_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(75),
+            max_header_size: 64 * 1024,
+            max_connections: 0,
+            max_requests_per_connection: 0,
+        }
+    }
 }
 
 /// What a child does when its master dies.

@@ -211,7 +211,9 @@ mod tests {
 
     #[test]
     fn golden_boot() {
-        use crate::boot::{ChildSettings, Family, ListenerBoot, LogFormat, OnMasterDeath, Source};
+        use crate::boot::{
+            ChildSettings, Family, HttpLimits, ListenerBoot, LogFormat, OnMasterDeath, Source,
+        };
         use crate::id::{ChildId, Seat};
 
         let second = Duration::from_secs(1);
@@ -231,7 +233,13 @@ mod tests {
                 lame_duck: second,
                 orphan_grace: second,
                 master_timeout: second,
-                header_timeout: second,
+                http: HttpLimits {
+                    header_timeout: second,
+                    idle_timeout: second,
+                    max_header_size: 8192,
+                    max_connections: 9,
+                    max_requests_per_connection: 10,
+                },
                 on_master_death: OnMasterDeath::Drain,
                 log_format: LogFormat::Json,
                 log_level: "info".into(),
@@ -250,7 +258,9 @@ mod tests {
                 r#"{"type":"boot","name":"app","child":{"seat":{"worker":1},"incarnation":3},"generation":1,"#,
                 r#""replaces":false,"settings":{"workers":2,"threads":1,"start_timeout_ms":1000,"#,
                 r#""drain_timeout_ms":1000,"lame_duck_ms":1000,"orphan_grace_ms":1000,"master_timeout_ms":1000,"#,
-                r#""header_timeout_ms":1000,"on_master_death":"drain","log_format":"json","log_level":"info"},"#,
+                r#""http":{"header_timeout_ms":1000,"idle_timeout_ms":1000,"max_header_size":8192,"#,
+                r#""max_connections":9,"max_requests_per_connection":10},"#,
+                r#""on_master_death":"drain","log_format":"json","log_level":"info"},"#,
                 r#""listeners":[{"address":"127.0.0.1:80","family":"tcp","source":"accept"}],"agent":7,"#,
                 r#""workers":[{"slot":0,"pid":8}]}"#
             )

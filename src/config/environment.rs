@@ -68,7 +68,9 @@ fn read_variable(said: &mut Said, name: &str, value: &str) {
                 said.read(key, item, &source);
             }
         }
-        Form::Text | Form::Number | Form::Time | Form::Switch => said.read(key, value, &source),
+        Form::Text | Form::Number | Form::Time | Form::Size | Form::Switch => {
+            said.read(key, value, &source);
+        }
     }
 }
 

@@ -67,11 +67,13 @@ fn parse(text: &str, path: &Path) -> Said {
 
 fn read_value(said: &mut Said, key: &Key, value: &Value, source: &Source) {
     let texts: Option<Vec<String>> = match (key.form, value) {
-        (Form::Text | Form::Number | Form::Time | Form::List, Value::String(text)) => {
+        (Form::Text | Form::Number | Form::Time | Form::Size | Form::List, Value::String(text)) => {
             Some(vec![text.clone()])
         }
-        (Form::Number | Form::Time, Value::Integer(number)) => Some(vec![number.to_string()]),
-        (Form::Time, Value::Float(number)) => Some(vec![number.to_string()]),
+        (Form::Number | Form::Time | Form::Size, Value::Integer(number)) => {
+            Some(vec![number.to_string()])
+        }
+        (Form::Time | Form::Size, Value::Float(number)) => Some(vec![number.to_string()]),
         (Form::Switch, Value::Boolean(on)) => Some(vec![on.to_string()]),
         (Form::List, Value::Array(items)) if !items.is_empty() => items
             .iter()
@@ -94,6 +96,7 @@ const fn expected(form: Form) -> &'static str {
         Form::Text => "it must be a string",
         Form::Number => "it must be a number",
         Form::Time => "it must be a time like \"2s\"",
+        Form::Size => "it must be a size like \"64KiB\"",
         Form::Switch => "it must be true or false",
         Form::List => "it must be a string or an array of strings, with at least one of them",
     }

@@ -11,7 +11,7 @@ use hatchery_protocol::boot::{LogFormat, OnMasterDeath};
 use toml::Value;
 
 use super::layer::Layer;
-use super::value::{self, Parsed, Workers};
+use super::value::{self, Parsed, Size, Workers};
 
 /// One setting.
 pub(crate) struct Key {
@@ -38,6 +38,8 @@ pub(crate) enum Form {
     Number,
     /// A string; an integer is let through to its parser, which asks for the unit.
     Time,
+    /// The same, for a number of bytes.
+    Size,
     /// A boolean.
     Switch,
     /// A string or an array of strings.
@@ -101,6 +103,10 @@ pub(crate) const KEYS: &[Key] = &[
     key!(orphan_grace, Time, value::duration),
     key!(master_timeout, Time, value::master_timeout),
     key!(header_timeout, Time, value::timeout),
+    key!(idle_timeout, Time, value::timeout),
+    key!(max_header_size, Size, value::header_size),
+    key!(max_connections, Number, value::limit),
+    key!(max_requests_per_connection, Number, value::limit),
     key!(on_master_death, Text, value::on_master_death),
 ];
 
@@ -156,6 +162,12 @@ impl Show for PathBuf {
 impl Show for Duration {
     fn show(&self) -> Value {
         Value::String(humantime::format_duration(*self).to_string())
+    }
+}
+
+impl Show for Size {
+    fn show(&self) -> Value {
+        Value::String(self.to_string())
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use hatchery_master::{Address, Strategy};
 use hatchery_protocol::boot::{LogFormat, OnMasterDeath};
 
-use super::value::{self, Workers};
+use super::value::{self, Size, Workers};
 
 /// The settings that one source gives. Flags, variables and the file all become one of these.
 ///
@@ -98,9 +98,25 @@ pub(crate) struct Layer {
     #[arg(long, value_name = "TIME", value_parser = value::master_timeout)]
     pub(crate) master_timeout: Option<Duration>,
 
-    /// How long a client may take to send a request's header, and a connection may be idle [default: 30s]
+    /// How long a client may take to send a request's header [default: 30s]
     #[arg(long, value_name = "TIME", value_parser = value::timeout)]
     pub(crate) header_timeout: Option<Duration>,
+
+    /// How long a connection may be open without a request [default: 75s]
+    #[arg(long, value_name = "TIME", value_parser = value::timeout)]
+    pub(crate) idle_timeout: Option<Duration>,
+
+    /// How much a request's header may hold: 8KiB to 16MiB [default: 64KiB]
+    #[arg(long, value_name = "SIZE", value_parser = value::header_size)]
+    pub(crate) max_header_size: Option<Size>,
+
+    /// How many connections a worker may have open; 0 is no limit [default: 0]
+    #[arg(long, value_name = "N", value_parser = value::limit)]
+    pub(crate) max_connections: Option<u32>,
+
+    /// How many requests a connection may bring; 0 is no limit [default: 0]
+    #[arg(long, value_name = "N", value_parser = value::limit)]
+    pub(crate) max_requests_per_connection: Option<u32>,
 
     /// What agent and workers do when the master dies: drain or kill [default: drain]
     #[arg(long, value_name = "ACTION", value_parser = value::on_master_death)]

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hatchery_master::{Address, Config};
+use hatchery_protocol::boot::HttpLimits;
 
 use super::layer::Layer;
 use super::source::Source;
-use super::value::Workers;
+use super::value::{Size, Workers};
 
 /// The effective configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +46,7 @@ impl Settings {
             |value: Option<Duration>, default| value.unwrap_or(Duration::from_secs(default));
         let workers = layer.workers.unwrap_or(Workers::Auto);
         let name = layer.name.unwrap_or_else(|| app.to_owned());
+        let http = HttpLimits::default();
         let config = Config {
             runtime_dir: absolute(layer.runtime_dir)
                 .unwrap_or_else(|| hatchery_master::default_runtime_dir(&name)),
@@ -59,7 +61,17 @@ impl Settings {
             lame_duck: seconds(layer.lame_duck, 2),
             orphan_grace: seconds(layer.orphan_grace, 5),
             master_timeout: seconds(layer.master_timeout, 15),
-            header_timeout: seconds(layer.header_timeout, 30),
+            http: HttpLimits {
+                header_timeout: layer.header_timeout.unwrap_or(http.header_timeout),
+                idle_timeout: layer.idle_timeout.unwrap_or(http.idle_timeout),
+                max_header_size: layer
+                    .max_header_size
+                    .map_or(http.max_header_size, |size| size.0),
+                max_connections: layer.max_connections.unwrap_or(http.max_connections),
+                max_requests_per_connection: layer
+                    .max_requests_per_connection
+                    .unwrap_or(http.max_requests_per_connection),
+            },
             on_master_death: layer.on_master_death.unwrap_or_default(),
             log_format: layer.log_format.unwrap_or_default(),
             log_level: layer.log_level.unwrap_or_else(|| "info".to_owned()),
@@ -93,7 +105,7 @@ impl Settings {
             lame_duck,
             orphan_grace,
             master_timeout,
-            header_timeout,
+            http,
             on_master_death,
             log_format,
             log_level,
@@ -120,7 +132,11 @@ impl Settings {
             lame_duck: Some(lame_duck),
             orphan_grace: Some(orphan_grace),
             master_timeout: Some(master_timeout),
-            header_timeout: Some(header_timeout),
+            header_timeout: Some(http.header_timeout),
+            idle_timeout: Some(http.idle_timeout),
+            max_header_size: Some(Size(http.max_header_size)),
+            max_connections: Some(http.max_connections),
+            max_requests_per_connection: Some(http.max_requests_per_connection),
             on_master_death: Some(on_master_death),
         }
     }

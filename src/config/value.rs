@@ -164,6 +164,61 @@ pub(crate) fn duration(text: &str) -> Parsed<Duration> {
     Ok(duration)
 }
 
+/// A number of bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Size(pub(crate) u32);
+
+/// The units of a size, the largest first.
+const UNITS: [(&str, u32); 4] = [
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("B", 1),
+];
+
+impl fmt::Display for Size {
+    /// In the largest unit of which it is a whole number.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whole = |(_, bytes): &&(&str, u32)| self.0.is_multiple_of(*bytes);
+        let (unit, bytes) = UNITS.iter().find(whole).unwrap_or(&("B", 1));
+        write!(f, "{}{unit}", self.0 / bytes)
+    }
+}
+
+fn size(text: &str) -> Parsed<Size> {
+    let trimmed = text.trim();
+    let digits = trimmed.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit = trimmed.get(digits.len()..).unwrap_or_default().trim_start();
+    if unit.is_empty() && !digits.is_empty() {
+        return Err(format!("add a unit, as in {trimmed}KiB or {trimmed}B"));
+    }
+    let (_, bytes) = UNITS
+        .iter()
+        .find(|(name, _)| *name == unit)
+        .ok_or("it must be a size like 64KiB or 1MiB")?;
+    let number: u32 = digits
+        .parse()
+        .map_err(|_| "it must be a size like 64KiB or 1MiB")?;
+    number
+        .checked_mul(*bytes)
+        .map(Size)
+        .ok_or_else(|| "it must be less than 4GiB".to_owned())
+}
+
+/// Below the least, hyper refuses to work; above the most, a few clients would take all the memory.
+pub(crate) fn header_size(text: &str) -> Parsed<Size> {
+    match size(text)? {
+        size if (8 << 10..=16 << 20).contains(&size.0) => Ok(size),
+        _ => Err("it must be from 8KiB to 16MiB".to_owned()),
+    }
+}
+
+/// How many of something there may be.
+pub(crate) fn limit(text: &str) -> Parsed<u32> {
+    text.parse()
+        .map_err(|_| "it must be a number (0: no limit)".to_owned())
+}
+
 /// A time in which something has to happen.
 pub(crate) fn timeout(text: &str) -> Parsed<Duration> {
     match duration(text)? {
@@ -236,6 +291,42 @@ mod tests {
             );
         }
         assert!((1..=MAX_WORKERS).contains(&Workers::Auto.count()));
+    }
+
+    #[test]
+    fn sizes() {
+        for (text, bytes, shown) in [
+            ("8KiB", 8 << 10, "8KiB"),
+            ("64 KiB", 64 << 10, "64KiB"),
+            ("1024KiB", 1 << 20, "1MiB"),
+            ("10000B", 10_000, "10000B"),
+            ("16MiB", 16 << 20, "16MiB"),
+        ] {
+            let size = header_size(text).unwrap();
+            assert_eq!(
+                (size.0, size.to_string().as_str()),
+                (bytes, shown),
+                "{text}"
+            );
+        }
+        for (text, sentence) in [
+            ("65536", "add a unit, as in 65536KiB or 65536B"),
+            ("", "it must be a size like 64KiB or 1MiB"),
+            ("KiB", "it must be a size like 64KiB or 1MiB"),
+            ("64kb", "it must be a size like 64KiB or 1MiB"),
+            ("1.5MiB", "it must be a size like 64KiB or 1MiB"),
+            ("-8KiB", "it must be a size like 64KiB or 1MiB"),
+            ("4GiB", "it must be less than 4GiB"),
+            ("99999999999B", "it must be a size like 64KiB or 1MiB"),
+            ("8191B", "it must be from 8KiB to 16MiB"),
+            ("17MiB", "it must be from 8KiB to 16MiB"),
+        ] {
+            assert_eq!(header_size(text), Err(sentence.to_owned()), "{text}");
+        }
+        assert_eq!(limit("0"), Ok(0));
+        for text in ["", "-1", "many", "4294967296"] {
+            assert!(limit(text).unwrap_err().contains("0: no limit"), "{text}");
+        }
     }
 
     #[test]

@@ -248,6 +248,57 @@ fn a_client_that_does_not_finish_its_header_is_let_go() {
 }
 
 #[test]
+fn a_client_that_is_idle_is_let_go() {
+    let cluster = playground!()
+        .workers(1)
+        .flag("--idle-timeout", "500ms")
+        .start();
+    let mut idle = cluster.connect();
+    idle.get("/").unwrap();
+    let begin = Instant::now();
+    idle.drain();
+    let took = begin.elapsed();
+    assert!(
+        took >= Duration::from_millis(400) && took < Duration::from_millis(500) + LATE,
+        "{took:?}"
+    );
+    cluster.stop();
+}
+
+#[test]
+fn a_connection_brings_so_many_requests() {
+    let cluster = playground!()
+        .workers(1)
+        .flag("--max-requests-per-connection", "2")
+        .start();
+    let mut client = cluster.connect();
+    assert!(!client.get("/").unwrap().closes());
+    assert!(client.get("/").unwrap().closes());
+    assert!(client.drain().is_empty());
+    cluster.stop();
+}
+
+#[test]
+fn whoever_finds_a_full_worker_waits_for_it() {
+    let cluster = playground!()
+        .workers(1)
+        .flag("--max-connections", "1")
+        .start();
+    let mut first = cluster.connect();
+    assert_eq!(first.get("/").unwrap().text(), "Hello World");
+    let mut second = cluster.connect();
+    second.ask("/").unwrap();
+    assert_eq!(first.get("/").unwrap().text(), "Hello World");
+    // As of the last beat.
+    cluster.expect_status("one connection", |status| {
+        status["workers"][0]["connections"] == 1
+    });
+    drop(first);
+    assert_eq!(second.receive().unwrap().text(), "Hello World");
+    cluster.stop();
+}
+
+#[test]
 fn a_service_manager_is_told_when_everybody_is_ready_and_when_it_ends() {
     let plan = playground!().worker_start("slow:300");
     let path = plan.path("notify");

@@ -1,17 +1,19 @@
 //! Serving one connection, from its first byte to its last.
 
 use std::future::poll_fn;
+use std::num::NonZeroU32;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
+use hatchery_protocol::boot::HttpLimits;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::patience::Patience;
+use crate::patience::{Limits, Patience};
 use crate::service::Service;
 use crate::stream::Tracked;
 use crate::tracker::{Connection, Guard, Phase, Waiting};
@@ -24,26 +26,39 @@ const PARTING: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(crate) struct Http {
     builder: auto::Builder<TokioExecutor>,
-    header_timeout: Option<Duration>,
+    patience: Limits,
+    max_requests: Option<NonZeroU32>,
 }
 
 impl Http {
-    /// A client has `header_timeout` to send a request's header, counted from when the connection waits
-    /// for one: so a connection may also be idle for as long. Zero is no limit. On HTTP/2 it holds for
-    /// the first request only.
-    pub(crate) fn new(header_timeout: Duration) -> Self {
+    pub(crate) fn new(limits: &HttpLimits) -> Self {
         let mut builder = auto::Builder::new(TokioExecutor::new());
-        // The limit is kept by `Patience`.
-        builder.http1().header_read_timeout(None);
-        // Extended CONNECT (RFC 8441) is how a WebSocket comes over HTTP/2.
+        let header_size = limits.max_header_size;
+        builder
+            .http1()
+            // The limit is kept by `Patience`.
+            .header_read_timeout(None)
+            .max_buf_size(usize::try_from(header_size).unwrap_or(usize::MAX));
         builder
             .http2()
             .timer(TokioTimer::new())
+            .max_header_list_size(header_size)
+            // Extended CONNECT (RFC 8441) is how a WebSocket comes over HTTP/2.
             .enable_connect_protocol();
         Self {
             builder,
-            header_timeout: Some(header_timeout).filter(|limit| !limit.is_zero()),
+            patience: Limits {
+                header: limits.header_timeout,
+                idle: limits.idle_timeout,
+            },
+            max_requests: NonZeroU32::new(limits.max_requests_per_connection),
         }
+    }
+
+    /// Whether the connection has brought all the requests that it may.
+    fn is_spent(&self, connection: &Connection) -> bool {
+        self.max_requests
+            .is_some_and(|most| connection.requests() >= most.get())
     }
 
     /// Serves `stream` until it is closed, upgraded, or cut off by the tracker's phase.
@@ -52,11 +67,11 @@ impl Http {
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let connection = Arc::clone(guard.connection());
-        let service = Service::new(router, Arc::clone(&connection));
+        let service = Service::new(router, Arc::clone(&connection), self.max_requests);
         let stream = TokioIo::new(Tracked::new(stream, guard));
         let serving = self.builder.serve_connection_with_upgrades(stream, service);
         let mut serving = pin!(serving);
-        let mut patience = pin!(Patience::new(self.header_timeout));
+        let mut patience = pin!(Patience::new(self.patience));
         let mut watched = None;
         let mut closing = false;
         let mut parting = false;
@@ -79,22 +94,17 @@ impl Http {
                     }
                     return Poll::Ready(());
                 }
-                if phase >= Phase::Closing && !parting && connection.may_be_h2() {
+                let over = patience.as_mut().is_over(connection.turn(), cx);
+                if over && (parting || !connection.may_be_h2()) {
+                    return Poll::Ready(());
+                }
+                let last = over || phase >= Phase::Closing || self.is_spent(&connection);
+                if last && !parting && connection.may_be_h2() {
                     parting = true;
-                    patience.set(Patience::new(Some(PARTING)));
+                    patience.set(Patience::new(Limits::all(PARTING)));
                     patience.as_mut().watch(cx);
                 }
-                let mut close = must_close(phase, &connection);
-                // Idle HTTP/2 is in order, except before its first request and after its last.
-                if (parting || !connection.is_h2())
-                    && patience.as_mut().is_over(connection.turn(), cx)
-                {
-                    if closing || !connection.may_be_h2() {
-                        return Poll::Ready(());
-                    }
-                    close = true;
-                }
-                if closing || !close {
+                if closing || !(last || must_close(phase, &connection)) {
                     return Poll::Pending;
                 }
                 closing = true;
@@ -124,7 +134,7 @@ mod tests {
     use tokio::time::{Instant, sleep};
 
     use super::*;
-    use crate::fixture::{Fixture, HEADER_TIMEOUT, settle};
+    use crate::fixture::{Fixture, HEADER_TIMEOUT, IDLE_TIMEOUT, LIMITS, settle};
 
     fn hello() -> Fixture {
         Fixture::new(Router::new().route("/", get(|| async { "hello" })))
@@ -161,7 +171,105 @@ mod tests {
             client.get("/").await;
             client.read_until("hello").await;
         }
-        assert_eq!(client.closed().await, HEADER_TIMEOUT);
+        assert_eq!(client.closed().await, IDLE_TIMEOUT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_for_a_later_header_begins_with_its_first_byte() {
+        let fixture = hello();
+        for waited in [1, 29, 31, 59, 61, 89] {
+            let mut client = fixture.connect();
+            client.get("/").await;
+            client.read_until("hello").await;
+            sleep(Duration::from_secs(waited)).await;
+            client.send("GET / HT").await;
+            assert_eq!(client.closed().await, HEADER_TIMEOUT, "after {waited} s");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_limit_may_be_the_shorter_one() {
+        let limits = HttpLimits {
+            idle_timeout: Duration::from_secs(5),
+            ..LIMITS
+        };
+        let router = Router::new().route("/", get(|| async { "hello" }));
+        let fixture = Fixture::with_limits(router, &limits);
+        let mut client = fixture.connect();
+        sleep(Duration::from_secs(50)).await;
+        client.get("/").await;
+        client.read_until("hello").await;
+        assert_eq!(client.closed().await, Duration::from_secs(5));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_request_of_a_connection_is_announced() {
+        let limits = HttpLimits {
+            max_requests_per_connection: 3,
+            ..LIMITS
+        };
+        let router = Router::new().route("/", get(|| async { "hello" }));
+        let fixture = Fixture::with_limits(router, &limits);
+        let mut client = fixture.connect();
+        for request in 1..=3 {
+            client.get("/").await;
+            let answer = client.read_until("hello").await;
+            assert_eq!(
+                answer.contains("connection: close"),
+                request == 3,
+                "{answer}"
+            );
+        }
+        assert_eq!(client.closed().await, Duration::ZERO);
+
+        let (mut client, closed) = fixture.connect_h2().await;
+        for _ in 0..3 {
+            let request = Request::new(Body::empty());
+            let answer = client.send_request(request).await.unwrap();
+            drop(answer);
+        }
+        let refused = client.send_request(Request::new(Body::empty())).await;
+        assert!(refused.is_err(), "{refused:?}");
+        closed.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_header_has_a_size() {
+        let long = "x".repeat(LIMITS.max_header_size as usize);
+        let mut client = hello().connect();
+        client
+            .send(&format!(
+                "GET / HTTP/1.1\r\nHost: test\r\nX: {long}\r\n\r\n"
+            ))
+            .await;
+        let answer = client.read_until("\r\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+        let (mut client, _closed) = hello().connect_h2().await;
+        let request = Request::builder().header("x", long).body(Body::empty());
+        let answer = client.send_request(request.unwrap()).await;
+        assert_eq!(answer.unwrap().status(), 431);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_worker_lets_others_wait() {
+        let limits = HttpLimits {
+            max_connections: 2,
+            ..LIMITS
+        };
+        let router = Router::new().route("/", get(|| async { "hello" }));
+        let fixture = Fixture::with_limits(router, &limits);
+        let mut clients = [fixture.connect(), fixture.connect(), fixture.connect()];
+        for client in &mut clients {
+            client.get("/").await;
+        }
+        settle().await;
+        assert_eq!(fixture.gauges.connections(), 2);
+        let [first, _second, third] = clients;
+        drop(first);
+        settle().await;
+        assert_eq!(fixture.gauges.connections(), 2);
+        let mut third = third;
+        assert!(third.read_until("hello").await.ends_with("hello"));
     }
 
     #[tokio::test(start_paused = true)]
@@ -185,6 +293,17 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn an_idle_h2_client_is_told_to_go() {
+        let fixture = hello();
+        let (mut client, closed) = fixture.connect_h2().await;
+        let answer = client.send_request(Request::new(Body::empty())).await;
+        drop(answer.unwrap());
+        let begun = Instant::now();
+        closed.await.unwrap();
+        assert_eq!(begun.elapsed(), IDLE_TIMEOUT);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn an_h2_client_has_it_for_its_first_request_only() {
         let fixture = hello();
         let begun = Instant::now();
@@ -194,7 +313,7 @@ mod tests {
         drop(answer.unwrap());
         closed.await.unwrap();
         assert_eq!(begun.elapsed(), HEADER_TIMEOUT);
-        sleep(HEADER_TIMEOUT * 3).await;
+        sleep(IDLE_TIMEOUT.abs_diff(HEADER_TIMEOUT) / 2).await;
         assert!(!still_open.is_finished());
         let answer = greeted.send_request(Request::new(Body::empty())).await;
         drop(answer.unwrap());

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
+use hatchery_protocol::boot::HttpLimits;
 use hatchery_protocol::child::gauge::GaugeCells;
 use hatchery_protocol::child::{DrainCause, Shutdown};
 use hatchery_protocol::clock::monotonic;
@@ -22,7 +23,15 @@ use crate::drain::drain;
 use crate::server::Server;
 
 pub(crate) const LAME_DUCK: Duration = Duration::from_secs(2);
-pub(crate) const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
+pub(crate) const LIMITS: HttpLimits = HttpLimits {
+    header_timeout: Duration::from_secs(60),
+    idle_timeout: Duration::from_secs(90),
+    max_header_size: 16 * 1024,
+    max_connections: 0,
+    max_requests_per_connection: 0,
+};
+pub(crate) const HEADER_TIMEOUT: Duration = LIMITS.header_timeout;
+pub(crate) const IDLE_TIMEOUT: Duration = LIMITS.idle_timeout;
 
 /// A source that accepts what a test connects.
 pub(crate) struct Queue(pub(crate) UnboundedReceiver<io::Result<DuplexStream>>);
@@ -53,8 +62,12 @@ pub(crate) struct Fixture {
 
 impl Fixture {
     pub(crate) fn new(router: Router) -> Self {
+        Self::with_limits(router, &LIMITS)
+    }
+
+    pub(crate) fn with_limits(router: Router, limits: &HttpLimits) -> Self {
         let gauges = Arc::new(GaugeCells::new(1));
-        let mut server = Server::new(router, Arc::clone(&gauges), HEADER_TIMEOUT);
+        let mut server = Server::new(router, Arc::clone(&gauges), limits);
         let (source, queue) = unbounded_channel();
         server.listen(0, Queue(queue));
         Self {

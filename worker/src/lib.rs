@@ -24,6 +24,7 @@ mod connection;
 mod context;
 mod drain;
 mod patience;
+mod room;
 mod run;
 mod server;
 mod service;

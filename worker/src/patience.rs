@@ -1,4 +1,4 @@
-//! How long a connection may wait for a request's header.
+//! How long a connection may wait for a client.
 //!
 //! One timer a connection, which is left to run out instead of being set anew with each request: when it
 //! fires, the connection looks how long it has really waited. (hyper has a header timeout of its own. It
@@ -14,58 +14,90 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::tracker::Turn;
 
+/// The longest waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// For the header of the first request, and for the rest of a header that has begun.
+    pub(crate) header: Duration,
+    /// For the next request.
+    pub(crate) idle: Duration,
+}
+
+impl Limits {
+    /// The same limit for everything.
+    pub(crate) const fn all(limit: Duration) -> Self {
+        Self {
+            header: limit,
+            idle: limit,
+        }
+    }
+
+    fn of(self, turn: Turn) -> Duration {
+        if turn.is_idle() {
+            self.idle
+        } else {
+            self.header
+        }
+    }
+
+    /// However the turn changes from now on, nothing is over sooner.
+    fn shortest(self) -> Duration {
+        self.header.min(self.idle)
+    }
+}
+
 pin_project! {
     /// The patience with one connection.
     pub(crate) struct Patience {
-        limit: Option<Duration>,
+        limits: Limits,
         turn: Turn,
         since: Instant,
         #[pin]
-        timer: Option<Sleep>,
+        timer: Sleep,
     }
 }
 
 impl Patience {
-    /// `None` is patience without end.
-    pub(crate) fn new(limit: Option<Duration>) -> Self {
+    pub(crate) fn new(limits: Limits) -> Self {
         let since = Instant::now();
         Self {
-            limit,
+            limits,
             turn: Turn::default(),
             since,
-            timer: limit.map(|limit| sleep_until(since + limit)),
+            timer: sleep_until(since + limits.shortest()),
         }
     }
 
     /// Makes the timer wake this task; to be called again only when the task's waker has changed.
     pub(crate) fn watch(self: Pin<&mut Self>, cx: &mut Context<'_>) {
-        if let Some(timer) = self.project().timer.as_pin_mut() {
-            // What it says is asked for by `is_over`.
-            let _ = timer.poll(cx);
-        }
+        // What it says is asked for by `is_over`.
+        let _ = self.project().timer.poll(cx);
     }
 
     /// Whether a connection that is in this turn has waited for too long. After a `true` it begins anew.
     pub(crate) fn is_over(self: Pin<&mut Self>, turn: Turn, cx: &mut Context<'_>) -> bool {
-        let this = self.project();
-        let (Some(limit), Some(mut timer)) = (*this.limit, this.timer.as_pin_mut()) else {
-            return false;
-        };
+        let mut this = self.project();
         if turn != *this.turn {
             *this.turn = turn;
             *this.since = Instant::now();
         }
         let mut is_over = false;
         // More than once only if the time is over as soon as it is set.
-        while timer.is_elapsed() {
+        while this.timer.is_elapsed() {
             let now = Instant::now();
+            let limit = this.limits.of(turn);
             if turn.is_waiting() && now >= *this.since + limit {
                 is_over = true;
                 *this.since = now;
             }
-            let next = if turn.is_waiting() { *this.since } else { now } + limit;
-            timer.as_mut().reset(next);
-            let _ = timer.as_mut().poll(cx);
+            let soonest = now + this.limits.shortest();
+            let next = if turn.is_waiting() {
+                soonest.min(*this.since + limit)
+            } else {
+                soonest
+            };
+            this.timer.as_mut().reset(next);
+            let _ = this.timer.as_mut().poll(cx);
         }
         is_over
     }

@@ -72,7 +72,7 @@ impl WorkerLife {
         let settings = self.context.settings();
         let router = std::mem::take(&mut self.router);
         let gauges = Arc::clone(&self.gauges);
-        let server = Server::new(router, gauges, settings.header_timeout);
+        let server = Server::new(router, gauges, &settings.http);
         let server = self.server.insert(server);
         for (index, (boot, socket)) in self.listeners.drain(..).enumerate() {
             server.listen(index, accept::open(&boot, socket)?);

@@ -1,15 +1,16 @@
 //! The server of one worker: sources of connections, the connections, and what they have in common.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
+use hatchery_protocol::boot::HttpLimits;
 use hatchery_protocol::child::CancellationToken;
 use hatchery_protocol::child::gauge::GaugeCells;
 use tokio::task::JoinHandle;
 
 use crate::accept::{self, Accept};
 use crate::connection::Http;
+use crate::room::Room;
 use crate::tracker::Tracker;
 
 /// Serves a router on any number of sources. Knows nothing of the master.
@@ -18,18 +19,19 @@ pub(crate) struct Server {
     http: Arc<Http>,
     router: Router,
     tracker: Arc<Tracker>,
+    room: Room,
     stop_accepting: CancellationToken,
     accepting: Vec<JoinHandle<()>>,
 }
 
 impl Server {
-    /// `header_timeout` as in [`Http::new`].
-    pub(crate) fn new(router: Router, gauges: Arc<GaugeCells>, header_timeout: Duration) -> Self {
+    pub(crate) fn new(router: Router, gauges: Arc<GaugeCells>, limits: &HttpLimits) -> Self {
         Self {
-            http: Arc::new(Http::new(header_timeout)),
+            http: Arc::new(Http::new(limits)),
             // Turns everything into routes now, instead of with each request.
             router: router.with_state(()),
             tracker: Arc::new(Tracker::new(gauges)),
+            room: Room::new(limits.max_connections),
             stop_accepting: CancellationToken::new(),
             accepting: Vec::new(),
         }
@@ -44,12 +46,12 @@ impl Server {
         let http = Arc::clone(&self.http);
         let router = self.router.clone();
         let tracker = Arc::clone(&self.tracker);
-        let take = move |stream| {
+        let take = move |stream, place| {
             // Counted before the task runs: a drain that begins now must not overlook it.
-            let guard = tracker.track(index);
+            let guard = tracker.track(index, place);
             tokio::spawn(Arc::clone(&http).serve(stream, guard, router.clone()));
         };
-        let accepting = accept::run(source, self.stop_accepting.clone(), take);
+        let accepting = accept::run(source, self.room.clone(), self.stop_accepting.clone(), take);
         self.accepting.push(tokio::spawn(accepting));
     }
 

@@ -5,6 +5,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -26,11 +27,21 @@ use crate::tracker::{Connection, Phase};
 pub(crate) struct Service {
     router: Router,
     connection: Arc<Connection>,
+    max_requests: Option<NonZeroU32>,
 }
 
 impl Service {
-    pub(crate) const fn new(router: Router, connection: Arc<Connection>) -> Self {
-        Self { router, connection }
+    /// With `max_requests`, a client on HTTP/1 is told with the last answer that it was the last.
+    pub(crate) const fn new(
+        router: Router,
+        connection: Arc<Connection>,
+        max_requests: Option<NonZeroU32>,
+    ) -> Self {
+        Self {
+            router,
+            connection,
+            max_requests,
+        }
     }
 }
 
@@ -61,6 +72,9 @@ impl hyper::service::Service<Request<Incoming>> for Service {
             route: self.router.clone().call(request),
             in_flight: Some(in_flight),
             http1,
+            last: self
+                .max_requests
+                .is_some_and(|most| connection.requests() >= most.get()),
         }
     }
 }
@@ -72,6 +86,7 @@ pin_project! {
         route: RouteFuture<Infallible>,
         in_flight: Option<InFlight>,
         http1: bool,
+        last: bool,
     }
 }
 
@@ -85,7 +100,7 @@ impl Future for Responding {
         if *this.http1
             && let Some(in_flight) = &in_flight
         {
-            in_flight.finish_head(&mut response);
+            in_flight.finish_head(&mut response, *this.last);
         }
         Poll::Ready(Ok(response.map(|body| Counted { body, in_flight })))
     }
@@ -101,12 +116,12 @@ impl InFlight {
         Self(connection)
     }
 
-    /// What only HTTP/1 needs: a draining server says so in the response, and an upgraded connection is
+    /// What only HTTP/1 needs: the last response says that it is the last, and an upgraded connection is
     /// about to leave the server's hands.
-    fn finish_head(&self, response: &mut Response<Body>) {
+    fn finish_head(&self, response: &mut Response<Body>, last: bool) {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             self.0.set_upgraded();
-        } else if self.0.phase() > Phase::Serving {
+        } else if last || self.0.phase() > Phase::Serving {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(CONNECTION, close);
         }

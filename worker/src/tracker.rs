@@ -8,12 +8,14 @@
 //! their waker here once instead of polling a channel on every turn.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 
 use hatchery_protocol::child::gauge::GaugeCells;
 use tokio::sync::Notify;
+
+use crate::room::Place;
 
 /// How far a drain has come. Only ever grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,7 +78,7 @@ impl Tracker {
     }
 
     /// Counts a connection in; it counts until the guard is dropped.
-    pub(crate) fn track(self: &Arc<Self>, listener: usize) -> Guard {
+    pub(crate) fn track(self: &Arc<Self>, listener: usize, place: Place) -> Guard {
         let mut open = self.lock();
         let key = open.next;
         open.next += 1;
@@ -84,14 +86,19 @@ impl Tracker {
             tracker: Arc::clone(self),
             wakers: Mutex::default(),
             turn: AtomicU64::new(0),
-            greeted: AtomicBool::new(false),
+            requests: AtomicU32::new(0),
+            header_begun: AtomicBool::new(true),
             h2: AtomicBool::new(false),
             upgraded: AtomicBool::new(false),
         });
         open.connections.insert(key, Arc::clone(&connection));
         drop(open);
         self.gauges.connection_opened(listener);
-        Guard { key, connection }
+        Guard {
+            key,
+            connection,
+            _place: place,
+        }
     }
 
     /// Waits until no connection is open.
@@ -126,15 +133,21 @@ pub(crate) struct Connection {
     tracker: Arc<Tracker>,
     wakers: Mutex<[Option<Waker>; 2]>,
     turn: AtomicU64,
-    greeted: AtomicBool,
+    /// How many requests came. Written by the connection's own task only.
+    requests: AtomicU32,
+    /// Whether a part of a header is here. Written by the connection's own task only.
+    header_begun: AtomicBool,
     h2: AtomicBool,
     upgraded: AtomicBool,
 }
 
-/// Whose turn it is on a connection, and since which event: the lower half counts the requests that are
-/// being answered, the upper half everything the server did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Turn(u64);
+/// Whose turn it is on a connection, and since which event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Turn {
+    /// The lower half counts the requests that are being answered, the upper half everything the server did.
+    events: u64,
+    header_begun: bool,
+}
 
 impl Turn {
     const REQUEST: u64 = 1;
@@ -142,7 +155,22 @@ impl Turn {
 
     /// Whether the client is to speak.
     pub(crate) const fn is_waiting(self) -> bool {
-        self.0.is_multiple_of(Self::EVENT)
+        self.events.is_multiple_of(Self::EVENT)
+    }
+
+    /// Whether the client may take its time: it owes the server nothing.
+    pub(crate) const fn is_idle(self) -> bool {
+        self.is_waiting() && !self.header_begun
+    }
+}
+
+impl Default for Turn {
+    /// That of a new connection: the client owes its first request.
+    fn default() -> Self {
+        Self {
+            events: 0,
+            header_begun: true,
+        }
     }
 }
 
@@ -182,7 +210,19 @@ impl Connection {
 
     /// Whose turn it is.
     pub(crate) fn turn(&self) -> Turn {
-        Turn(self.turn.load(Relaxed))
+        Turn {
+            events: self.turn.load(Relaxed),
+            header_begun: self.header_begun.load(Relaxed),
+        }
+    }
+
+    /// The client has written something.
+    pub(crate) fn read(&self) {
+        // Between requests it can only be the next header. (What comes while a request is answered may be
+        // its body; a header that has begun by then is waited for as for one that has not.)
+        if !self.is_h2() && self.turn().is_idle() {
+            self.header_begun.store(true, Relaxed);
+        }
     }
 
     /// The server has written something: it waits from now on.
@@ -192,7 +232,10 @@ impl Connection {
 
     /// A request's header is here.
     pub(crate) fn request_begun(&self) {
-        self.greeted.store(true, Relaxed);
+        // Plain loads and stores: nobody else writes these.
+        let requests = self.requests.load(Relaxed);
+        self.requests.store(requests.saturating_add(1), Relaxed);
+        self.header_begun.store(false, Relaxed);
         self.turn.fetch_add(Turn::EVENT + Turn::REQUEST, Relaxed);
         self.tracker.gauges.request_begun();
     }
@@ -206,7 +249,12 @@ impl Connection {
 
     /// Whether this is HTTP/2, or may be without a request so far: there the server speaks first.
     pub(crate) fn may_be_h2(&self) -> bool {
-        self.is_h2() || (!self.greeted.load(Relaxed) && self.turn() != Turn::default())
+        self.is_h2() || (self.requests() == 0 && self.turn() != Turn::default())
+    }
+
+    /// How many requests came.
+    pub(crate) fn requests(&self) -> u32 {
+        self.requests.load(Relaxed)
     }
 
     /// Whether an HTTP/2 request has come on this connection.
@@ -233,6 +281,7 @@ impl Connection {
 pub(crate) struct Guard {
     key: u64,
     connection: Arc<Connection>,
+    _place: Place,
 }
 
 impl Guard {

@@ -102,7 +102,7 @@ impl Shell {
                 lame_duck: config.lame_duck,
                 orphan_grace: config.orphan_grace,
                 master_timeout: config.master_timeout,
-                header_timeout: config.header_timeout,
+                http: config.http,
                 on_master_death: config.on_master_death,
                 log_format: config.log_format,
                 log_level: config.log_level.clone(),

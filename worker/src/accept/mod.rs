@@ -17,6 +17,7 @@ use hatchery_protocol::child::CancellationToken;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub(crate) use self::shared::SharedListener;
+use crate::room::{Place, Room};
 
 /// How long the loop waits after a first failure; doubled by each that follows.
 const FIRST_BACKOFF: Duration = Duration::from_millis(5);
@@ -54,21 +55,26 @@ pub(crate) fn open(boot: &ListenerBoot, socket: OwnedFd) -> io::Result<SharedLis
 /// Passes connections to `take` until `stop`, then closes the source.
 pub(crate) async fn run<A: Accept>(
     mut source: A,
+    room: Room,
     stop: CancellationToken,
-    mut take: impl FnMut(A::Stream),
+    mut take: impl FnMut(A::Stream, Place),
 ) {
     let mut stopped = pin!(stop.cancelled());
     let mut backoff = FIRST_BACKOFF;
     loop {
-        let accepted = tokio::select! {
+        let next = async {
+            let place = room.place().await;
+            (poll_fn(|cx| source.poll_accept(cx)).await, place)
+        };
+        let (accepted, place) = tokio::select! {
             biased;
             () = &mut stopped => break,
-            accepted = poll_fn(|cx| source.poll_accept(cx)) => accepted,
+            accepted = next => accepted,
         };
         match accepted {
             Ok(stream) => {
                 backoff = FIRST_BACKOFF;
-                take(stream);
+                take(stream, place);
             }
             Err(error) if is_about_one_connection(&error) => {}
             Err(error) => {
@@ -85,7 +91,8 @@ pub(crate) async fn run<A: Accept>(
             }
         }
     }
-    source.close(take);
+    // Whoever waits in the queue has connected: this is no time to keep a limit.
+    source.close(|stream| take(stream, Place::default()));
 }
 
 /// Whether an error belongs to the connection that was about to be accepted: the next may well succeed.

@@ -32,9 +32,14 @@ async fn no_error_ends_the_loop() {
     let (source, queue) = unbounded_channel();
     let (taken, mut connections) = unbounded_channel();
     let stop = CancellationToken::new();
-    let running = tokio::spawn(run(Queue(queue), stop.clone(), move |stream| {
-        taken.send(stream).unwrap();
-    }));
+    let running = tokio::spawn(run(
+        Queue(queue),
+        Room::default(),
+        stop.clone(),
+        move |stream, _| {
+            taken.send(stream).unwrap();
+        },
+    ));
     let begun = Instant::now();
     for errno in [Errno::CONNABORTED, Errno::PROTO] {
         source.send(Err(errno.into())).unwrap();
@@ -77,7 +82,7 @@ async fn a_spell_of_failures_neither_spins_nor_outlives_the_stop() {
     let attempts = Arc::new(AtomicUsize::new(0));
     let stop = CancellationToken::new();
     let source = Exhausted(Arc::clone(&attempts));
-    let running = tokio::spawn(run(source, stop.clone(), drop));
+    let running = tokio::spawn(run(source, Room::default(), stop.clone(), |_, _| {}));
     tokio::time::sleep(Duration::from_secs(32)).await;
     // 5, 10, ... 160 ms, then every 320 ms.
     let attempts = attempts.load(Relaxed);
