@@ -6,7 +6,10 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool,
+    Ordering::{Acquire, Release},
+};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::event::{EventfdFlags, eventfd};
@@ -35,8 +38,7 @@ impl News {
 
     /// Everyone is ready.
     pub(super) fn egg_ready(&self) {
-        // Ordered before the look at it by the bell, which is a system call on either side.
-        self.egg_ready.store(true, Relaxed);
+        self.egg_ready.store(true, Release);
         self.ring();
     }
 
@@ -72,7 +74,7 @@ pub(super) fn pass_on(shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
             rung.clear_ready();
             let newest = shared.news.lock().clone();
             shared.members.set(newest);
-            if shared.news.egg_ready.load(Relaxed) {
+            if shared.news.egg_ready.load(Acquire) {
                 shared.egg_ready.cancel();
             }
             shared.shutdown.tell();

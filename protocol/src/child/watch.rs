@@ -26,7 +26,7 @@
 use std::fmt::Write as _;
 use std::io::{self, PipeReader, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::Acquire;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -118,7 +118,7 @@ impl Watch {
     fn run(&mut self) {
         loop {
             let woken = self.wait();
-            if self.shared.output_restored.load(Relaxed) {
+            if self.shared.output_restored.load(Acquire) {
                 self.restore_output();
             }
             if woken.signal {
