@@ -67,7 +67,7 @@ pub use app::App;
 pub use async_trait::async_trait;
 pub use axum;
 pub use hatchery_agent::{Agent, AgentContext, NoAgent};
-pub use hatchery_protocol::boot::ChildSettings;
+pub use hatchery_protocol::boot::{ChildSettings, HttpLimits};
 pub use hatchery_protocol::child::members::Snapshot;
 pub use hatchery_protocol::child::{BoxError, CancellationToken, Context, Members};
 pub use hatchery_protocol::message::Member;

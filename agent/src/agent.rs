@@ -72,7 +72,8 @@ pub trait Agent: Send + Sync + 'static {
         Ok(())
     }
 
-    /// The last chance to say goodbye to other systems. [`AgentContext::shutdown`](hatchery_protocol::child::Context::shutdown) is cancelled already.
+    /// The last chance to say goodbye to other systems.
+    /// [`AgentContext::shutdown`](hatchery_protocol::child::Context::shutdown) is cancelled already.
     ///
     /// # Errors
     ///

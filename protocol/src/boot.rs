@@ -94,19 +94,6 @@ pub struct HttpLimits {
     pub max_requests_per_connection: u32,
 }
 
-impl Default for HttpLimits {
-    /// As documented for the settings of these names.
-    fn default() -> Self {
-        Self {
-            header_timeout: Duration::from_secs(30),
-            idle_timeout: Duration::from_secs(75),
-            max_header_size: 64 * 1024,
-            max_connections: 0,
-            max_requests_per_connection: 0,
-        }
-    }
-}
-
 /// What a child does when its master dies.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -46,7 +46,6 @@ impl Settings {
             |value: Option<Duration>, default| value.unwrap_or(Duration::from_secs(default));
         let workers = layer.workers.unwrap_or(Workers::Auto);
         let name = layer.name.unwrap_or_else(|| app.to_owned());
-        let http = HttpLimits::default();
         let config = Config {
             runtime_dir: absolute(layer.runtime_dir)
                 .unwrap_or_else(|| hatchery_master::default_runtime_dir(&name)),
@@ -62,15 +61,11 @@ impl Settings {
             orphan_grace: seconds(layer.orphan_grace, 5),
             master_timeout: seconds(layer.master_timeout, 15),
             http: HttpLimits {
-                header_timeout: layer.header_timeout.unwrap_or(http.header_timeout),
-                idle_timeout: layer.idle_timeout.unwrap_or(http.idle_timeout),
-                max_header_size: layer
-                    .max_header_size
-                    .map_or(http.max_header_size, |size| size.0),
-                max_connections: layer.max_connections.unwrap_or(http.max_connections),
-                max_requests_per_connection: layer
-                    .max_requests_per_connection
-                    .unwrap_or(http.max_requests_per_connection),
+                header_timeout: seconds(layer.header_timeout, 30),
+                idle_timeout: seconds(layer.idle_timeout, 75),
+                max_header_size: layer.max_header_size.map_or(64 * 1024, |size| size.0),
+                max_connections: layer.max_connections.unwrap_or(0),
+                max_requests_per_connection: layer.max_requests_per_connection.unwrap_or(0),
             },
             on_master_death: layer.on_master_death.unwrap_or_default(),
             log_format: layer.log_format.unwrap_or_default(),

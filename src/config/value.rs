@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bytesize::ByteSize;
 use hatchery_master::{Address, Strategy};
 use hatchery_protocol::boot::{LogFormat, OnMasterDeath};
 
@@ -168,41 +169,27 @@ pub(crate) fn duration(text: &str) -> Parsed<Duration> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Size(pub(crate) u32);
 
-/// The units of a size, the largest first.
-const UNITS: [(&str, u32); 4] = [
-    ("GiB", 1 << 30),
-    ("MiB", 1 << 20),
-    ("KiB", 1 << 10),
-    ("B", 1),
-];
-
 impl fmt::Display for Size {
-    /// In the largest unit of which it is a whole number.
+    /// Exactly, for it is read again.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let whole = |(_, bytes): &&(&str, u32)| self.0.is_multiple_of(*bytes);
-        let (unit, bytes) = UNITS.iter().find(whole).unwrap_or(&("B", 1));
-        write!(f, "{}{unit}", self.0 / bytes)
+        match self.0 {
+            bytes if bytes.is_multiple_of(1024) => write!(f, "{}KiB", bytes / 1024),
+            bytes => write!(f, "{bytes}B"),
+        }
     }
 }
 
 fn size(text: &str) -> Parsed<Size> {
     let trimmed = text.trim();
-    let digits = trimmed.trim_end_matches(|c: char| !c.is_ascii_digit());
-    let unit = trimmed.get(digits.len()..).unwrap_or_default().trim_start();
-    if unit.is_empty() && !digits.is_empty() {
+    if !trimmed.is_empty() && trimmed.bytes().all(|b| b.is_ascii_digit()) {
         return Err(format!("add a unit, as in {trimmed}KiB or {trimmed}B"));
     }
-    let (_, bytes) = UNITS
-        .iter()
-        .find(|(name, _)| *name == unit)
-        .ok_or("it must be a size like 64KiB or 1MiB")?;
-    let number: u32 = digits
+    let size: ByteSize = trimmed
         .parse()
         .map_err(|_| "it must be a size like 64KiB or 1MiB")?;
-    number
-        .checked_mul(*bytes)
+    u32::try_from(size.as_u64())
         .map(Size)
-        .ok_or_else(|| "it must be less than 4GiB".to_owned())
+        .map_err(|_| "it must be less than 4GiB".to_owned())
 }
 
 /// Below the least, hyper refuses to work; above the most, a few clients would take all the memory.
@@ -298,9 +285,10 @@ mod tests {
         for (text, bytes, shown) in [
             ("8KiB", 8 << 10, "8KiB"),
             ("64 KiB", 64 << 10, "64KiB"),
-            ("1024KiB", 1 << 20, "1MiB"),
+            ("1MiB", 1 << 20, "1024KiB"),
+            ("1.5MiB", 3 << 19, "1536KiB"),
             ("10000B", 10_000, "10000B"),
-            ("16MiB", 16 << 20, "16MiB"),
+            ("16MiB", 16 << 20, "16384KiB"),
         ] {
             let size = header_size(text).unwrap();
             assert_eq!(
@@ -313,11 +301,10 @@ mod tests {
             ("65536", "add a unit, as in 65536KiB or 65536B"),
             ("", "it must be a size like 64KiB or 1MiB"),
             ("KiB", "it must be a size like 64KiB or 1MiB"),
-            ("64kb", "it must be a size like 64KiB or 1MiB"),
-            ("1.5MiB", "it must be a size like 64KiB or 1MiB"),
+            ("64 sacks", "it must be a size like 64KiB or 1MiB"),
             ("-8KiB", "it must be a size like 64KiB or 1MiB"),
             ("4GiB", "it must be less than 4GiB"),
-            ("99999999999B", "it must be a size like 64KiB or 1MiB"),
+            ("99999999999B", "it must be less than 4GiB"),
             ("8191B", "it must be from 8KiB to 16MiB"),
             ("17MiB", "it must be from 8KiB to 16MiB"),
         ] {

@@ -2,17 +2,18 @@
 
 use std::cell::{Cell, RefCell};
 use std::fs;
-use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
 
+use crate::command::{Ran, run};
 use crate::control::Control;
-use crate::event::{Event, EventLog, Step, names, position, step};
+use crate::ended::Ended;
+use crate::event::{Event, EventLog, Step, names, step};
 use crate::http::{self, Connection, Whoami};
 use crate::plan::Plan;
 use crate::process;
@@ -33,75 +34,6 @@ pub struct Cluster {
     exit_is_expected: Cell<bool>,
     /// Whether it was not its business to clear anything away: it was killed, or never owned it.
     killed: Cell<bool>,
-}
-
-/// A master that is gone, and what it left.
-#[derive(Debug)]
-pub struct Ended {
-    /// Its exit code, unless a signal ended it.
-    pub code: Option<i32>,
-    /// What it and its children wrote on standard output.
-    pub stdout: String,
-    /// What they wrote on standard error.
-    pub stderr: String,
-    /// All events.
-    pub events: Vec<Event>,
-    /// All hooks.
-    pub trace: Vec<Hook>,
-    /// Keeps the directory, for a look at what is left in it.
-    pub plan: Plan,
-}
-
-/// A command that ended.
-#[derive(Debug)]
-pub struct Ran {
-    /// Its exit code, unless a signal ended it.
-    pub code: Option<i32>,
-    /// Standard output.
-    pub stdout: String,
-    /// Standard error.
-    pub stderr: String,
-}
-
-impl Ran {
-    /// Standard output as JSON.
-    #[track_caller]
-    pub fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout)
-            .unwrap_or_else(|e| panic!("not JSON ({e}): {}\n{}", self.stdout, self.stderr))
-    }
-}
-
-/// Runs a command to its end, however much it writes; kills it when it takes too long.
-#[track_caller]
-pub fn run(mut command: Command) -> Ran {
-    let (out, err) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
-    command
-        .stdout(Stdio::from(out.try_clone().unwrap()))
-        .stderr(Stdio::from(err.try_clone().unwrap()));
-    let mut child = command.spawn().unwrap();
-    let shown = format!("{command:?}");
-    drop(command);
-    let status = wait::until(PATIENCE, || child.try_wait().unwrap());
-    let read = |file: fs::File| {
-        use io::{Read as _, Seek as _};
-        let mut file = file;
-        let mut text = Vec::new();
-        file.rewind().unwrap();
-        file.read_to_end(&mut text).unwrap();
-        String::from_utf8_lossy(&text).into_owned()
-    };
-    let (stdout, stderr) = (read(out), read(err));
-    let Some(status) = status else {
-        child.kill().unwrap();
-        child.wait().unwrap();
-        panic!("{shown} did not end within {PATIENCE:?}\n{stdout}\n{stderr}");
-    };
-    Ran {
-        code: status.code(),
-        stdout,
-        stderr,
-    }
 }
 
 impl Cluster {
@@ -561,135 +493,8 @@ impl Drop for Cluster {
     }
 }
 
-impl Ended {
-    /// Asserts the exit code.
-    #[track_caller]
-    pub fn expect_code(&self, code: i32) -> &Self {
-        assert_eq!(self.code, Some(code), "{}", self.stderr);
-        self
-    }
-
-    /// Asserts that standard error contains each of these.
-    #[track_caller]
-    pub fn expect_stderr(&self, words: &[&str]) -> &Self {
-        for word in words {
-            assert!(
-                self.stderr.contains(word),
-                "no `{word}` in:\n{}",
-                self.stderr
-            );
-        }
-        self
-    }
-
-    /// Asserts that no such event was recorded.
-    #[track_caller]
-    pub fn expect_no(&self, unwanted: impl Into<Step>) -> &Self {
-        let unwanted = unwanted.into();
-        assert!(
-            !self.events.iter().any(|event| unwanted.fits(event)),
-            "{unwanted} among {}",
-            names(&self.events)
-        );
-        self
-    }
-
-    /// Milliseconds between the first events of two kinds.
-    #[track_caller]
-    pub fn millis_between(&self, from: impl Into<Step>, to: impl Into<Step>) -> u64 {
-        let (from, to) = (from.into(), to.into());
-        let from = &self.events[position(&self.events, from)];
-        let to = &self.events[position(&self.events, to)];
-        to.ts_ms.saturating_sub(from.ts_ms)
-    }
-
-    /// From the beginning of the stop to the last event.
-    #[track_caller]
-    pub fn stop_took(&self) -> Duration {
-        Duration::from_millis(self.millis_between("stopping", "stopped"))
-    }
-
-    /// Asserts that the stop took at most this time, give or take what a busy machine may be late.
-    #[track_caller]
-    pub fn expect_stop_within(&self, time: Duration) -> &Self {
-        let took = self.stop_took();
-        assert!(took <= time + LATE, "the stop took {took:?}, not {time:?}");
-        self
-    }
-
-    /// Positions of the hooks of this name.
-    pub fn hooks(&self, hook: &str) -> Vec<(usize, &Hook)> {
-        self.trace
-            .iter()
-            .enumerate()
-            .filter(|(_, line)| line.hook == hook)
-            .collect()
-    }
-}
-
-/// A command that returned and left a cluster in the background. What is left of that is killed when this
-/// goes out of scope.
-#[derive(Debug)]
-pub struct Daemon {
-    plan: Plan,
-    /// What the command said.
-    pub ran: Ran,
-    survivors: Survivors,
-}
-
-impl Daemon {
-    pub(crate) const fn new(plan: Plan, ran: Ran, survivors: Survivors) -> Self {
-        Self {
-            plan,
-            ran,
-            survivors,
-        }
-    }
-
-    /// What was planned.
-    pub const fn plan(&self) -> &Plan {
-        &self.plan
-    }
-
-    /// Who is left.
-    pub const fn survivors(&self) -> &Survivors {
-        &self.survivors
-    }
-
-    /// Runs a command of the playground's on this cluster.
-    #[track_caller]
-    pub fn verb(&self, args: &[&str]) -> Ran {
-        run(self.plan.verb(args))
-    }
-
-    /// All events so far.
-    pub fn events(&self) -> Vec<Event> {
-        EventLog::new(&self.plan.events_file()).refresh().to_vec()
-    }
-
-    /// Waits for an event; one that came already will do.
-    #[track_caller]
-    pub fn wait(&self, wanted: impl Into<Step>) -> Event {
-        let wanted = wanted.into();
-        wait::until(PATIENCE, || {
-            self.events().into_iter().find(|event| wanted.fits(event))
-        })
-        .unwrap_or_else(|| panic!("no {wanted} among {}", names(&self.events())))
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("--- {:?}", self.ran);
-            eprintln!("--- survivors: {:?}", self.survivors.list());
-            eprintln!("--- events:\n{}", read(&self.plan.events_file()));
-        }
-        self.survivors.kill_all();
-    }
-}
-
-fn read(path: &Path) -> String {
+/// As text; empty if it is not there.
+pub(crate) fn read(path: &Path) -> String {
     let bytes = fs::read(path).unwrap_or_default();
     String::from_utf8_lossy(&bytes).into_owned()
 }

@@ -23,7 +23,10 @@
 )]
 
 pub mod cluster;
+pub mod command;
 pub mod control;
+pub mod daemon;
+pub mod ended;
 pub mod event;
 pub mod fifo;
 pub mod http;
@@ -36,7 +39,10 @@ pub mod survivors;
 pub mod trace;
 pub mod wait;
 
-pub use cluster::{Cluster, Ended, Ran};
+pub use cluster::Cluster;
+pub use command::Ran;
+pub use daemon::Daemon;
+pub use ended::Ended;
 pub use event::{Event, Step, step};
 pub use plan::Plan;
 pub use survivors::Survivors;

@@ -11,7 +11,10 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 
-use crate::cluster::{Cluster, Daemon, Ended, Ran, run};
+use crate::cluster::Cluster;
+use crate::command::{Ran, run};
+use crate::daemon::Daemon;
+use crate::ended::Ended;
 use crate::survivors::Survivors;
 
 /// The user that has no rights: `nobody`.

@@ -116,16 +116,32 @@ pub fn descriptors(pid: u32) -> usize {
 /// What the first thread of this name sees behind each number of a descriptor: threads may have tables of
 /// their own. `None`: there is no such thread.
 pub fn descriptors_of_thread(pid: u32, name: &str) -> Option<BTreeMap<u32, PathBuf>> {
-    let mut tasks = fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten();
-    let task = tasks.find(|task| {
-        fs::read_to_string(task.path().join("comm")).is_ok_and(|comm| comm.trim_end() == name)
-    })?;
-    let table = fs::read_dir(task.path().join("fd")).ok()?.flatten();
+    let table = fs::read_dir(thread(pid, name)?.join("fd")).ok()?.flatten();
     let entry = |entry: fs::DirEntry| {
         let number = entry.file_name().to_str()?.parse().ok()?;
         Some((number, fs::read_link(entry.path()).ok()?))
     };
     Some(table.filter_map(entry).collect())
+}
+
+/// Whether the first thread of this name handles no signal: none is sent to it as long as another may.
+pub fn blocks_signals(pid: u32, name: &str) -> Option<bool> {
+    let status = fs::read_to_string(thread(pid, name)?.join("status")).ok()?;
+    let mask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigBlk:"))?;
+    let mask = u64::from_str_radix(mask.trim(), 16).ok()?;
+    // Not KILL (9) and STOP (19), nor the two that the C library keeps for itself (32 and 33).
+    let cannot: u64 = [9, 19, 32, 33].iter().map(|signal| 1 << (signal - 1)).sum();
+    Some(mask | cannot == u64::MAX)
+}
+
+fn thread(pid: u32, name: &str) -> Option<PathBuf> {
+    let mut tasks = fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten();
+    let has_name = |task: &PathBuf| {
+        fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim_end() == name)
+    };
+    tasks.by_ref().map(|task| task.path()).find(has_name)
 }
 
 /// Whether this test has the rights of root, which namespaces, capabilities and other users need.

@@ -12,7 +12,7 @@ use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use hatchery_tests::loopback::privileged_address;
 use hatchery_tests::plan::{NOBODY, bare};
 use hatchery_tests::process::kill;
-use hatchery_tests::{Cluster, Plan, Ran, cluster::run, http, playground};
+use hatchery_tests::{Cluster, Plan, Ran, command::run, http, playground};
 use rustix::process::Signal;
 
 const PLAYGROUND: &str = env!("CARGO_BIN_EXE_playground");

@@ -14,7 +14,7 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use hatchery_tests::cluster::run;
+use hatchery_tests::command::run;
 use hatchery_tests::control::Control;
 use hatchery_tests::plan::NOBODY;
 use hatchery_tests::process::{self, kill};

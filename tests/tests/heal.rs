@@ -11,7 +11,7 @@ use hatchery_tests::event::{count, position};
 use hatchery_tests::process::{self, kill};
 use hatchery_tests::trace::{Member, News};
 use hatchery_tests::wait::LATE;
-use hatchery_tests::{Cluster, cluster::run, playground, step, wait};
+use hatchery_tests::{Cluster, command::run, playground, step, wait};
 use rustix::process::Signal;
 
 /// The waits that follow the second, third, ... death in a row, in milliseconds; the first has none.

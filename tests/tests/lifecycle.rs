@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use hatchery_protocol::clock::{millis, monotonic};
 use hatchery_tests::event::{count, position};
+use hatchery_tests::http::Connection;
 use hatchery_tests::loopback::unique_address;
 use hatchery_tests::wait::{LATE, PATIENCE, until};
 use hatchery_tests::{Event, http, playground, step};
@@ -228,16 +229,13 @@ fn an_address_is_served_and_no_other_of_the_host() {
     cluster.stop();
 }
 
-#[test]
-fn a_client_that_does_not_finish_its_header_is_let_go() {
-    let cluster = playground!()
-        .workers(1)
-        .flag("--header-timeout", "500ms")
-        .start();
-    let mut slow = cluster.connect();
-    slow.send(b"GET / HTTP/1.1\r\nHost: pl").unwrap();
+/// With this limit at half a second, a client that does this is let go after as long.
+fn is_let_go(limit: &str, does: impl FnOnce(&mut Connection)) {
+    let cluster = playground!().workers(1).flag(limit, "500ms").start();
+    let mut client = cluster.connect();
+    does(&mut client);
     let begin = Instant::now();
-    slow.drain();
+    client.drain();
     let took = begin.elapsed();
     assert!(
         took >= Duration::from_millis(400) && took < Duration::from_millis(500) + LATE,
@@ -248,20 +246,38 @@ fn a_client_that_does_not_finish_its_header_is_let_go() {
 }
 
 #[test]
+fn a_client_that_does_not_finish_its_header_is_let_go() {
+    is_let_go("--header-timeout", |client| {
+        client.send(b"GET / HTTP/1.1\r\nHost: pl").unwrap();
+    });
+}
+
+#[test]
+fn a_client_that_does_not_finish_a_later_header_is_let_go() {
+    is_let_go("--header-timeout", |client| {
+        client.get("/").unwrap();
+        client.send(b"GET / HTTP/1.1\r\nHost: pl").unwrap();
+    });
+}
+
+#[test]
 fn a_client_that_is_idle_is_let_go() {
+    is_let_go("--idle-timeout", |client| drop(client.get("/").unwrap()));
+}
+
+#[test]
+fn a_header_that_is_too_long_is_refused() {
     let cluster = playground!()
         .workers(1)
-        .flag("--idle-timeout", "500ms")
+        .flag("--max-header-size", "8KiB")
         .start();
-    let mut idle = cluster.connect();
-    idle.get("/").unwrap();
-    let begin = Instant::now();
-    idle.drain();
-    let took = begin.elapsed();
-    assert!(
-        took >= Duration::from_millis(400) && took < Duration::from_millis(500) + LATE,
-        "{took:?}"
+    let mut client = cluster.connect();
+    let line = format!(
+        "GET / HTTP/1.1\r\nHost: pl\r\nX: {}\r\n\r\n",
+        "x".repeat(9000)
     );
+    client.send(line.as_bytes()).unwrap();
+    assert_eq!(client.receive_head().unwrap().status, 431);
     cluster.stop();
 }
 

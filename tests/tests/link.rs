@@ -262,3 +262,15 @@ fn the_watch_thread_holds_nothing_open_that_its_process_has_closed() {
     assert_eq!(connection.get("/").unwrap().text(), "Hello World");
     cluster.stop();
 }
+
+#[test]
+fn the_watch_thread_handles_no_signal() {
+    let cluster = playground!().start();
+    for pid in [cluster.agent(), cluster.worker(0)] {
+        assert_eq!(process::blocks_signals(pid, "hatchery-watch"), Some(true));
+    }
+    // What the author's threads handle is the author's.
+    let author = process::blocks_signals(cluster.worker(0), "playgroun:w0");
+    assert_eq!(author, Some(false));
+    cluster.stop();
+}

@@ -17,7 +17,7 @@ use hatchery_tests::loopback::privileged_address;
 use hatchery_tests::plan::NOBODY;
 use hatchery_tests::process::{self, Process, kill};
 use hatchery_tests::wait::{self, PATIENCE};
-use hatchery_tests::{Cluster, Plan, cluster::run, http, link, playground, step};
+use hatchery_tests::{Cluster, Plan, command::run, http, link, playground, step};
 use rustix::process::Signal;
 
 /// Far longer than idle children take, so that a test which ends in time proves that the grace was not

@@ -1,7 +1,6 @@
 //! Serving one connection, from its first byte to its last.
 
 use std::future::poll_fn;
-use std::num::NonZeroU32;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -16,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::patience::{Limits, Patience};
 use crate::service::Service;
 use crate::stream::Tracked;
-use crate::tracker::{Connection, Guard, Phase, Waiting};
+use crate::tracker::{Guard, Phase, Waiting};
 
 /// How long an HTTP/2 client that has nothing under way may take to acknowledge the GOAWAY. It is polite
 /// to wait for that (RFC 9113, 6.8), and a client that is stuck would hold up the stop.
@@ -27,7 +26,6 @@ const PARTING: Duration = Duration::from_millis(500);
 pub(crate) struct Http {
     builder: auto::Builder<TokioExecutor>,
     patience: Limits,
-    max_requests: Option<NonZeroU32>,
 }
 
 impl Http {
@@ -51,14 +49,7 @@ impl Http {
                 header: limits.header_timeout,
                 idle: limits.idle_timeout,
             },
-            max_requests: NonZeroU32::new(limits.max_requests_per_connection),
         }
-    }
-
-    /// Whether the connection has brought all the requests that it may.
-    fn is_spent(&self, connection: &Connection) -> bool {
-        self.max_requests
-            .is_some_and(|most| connection.requests() >= most.get())
     }
 
     /// Serves `stream` until it is closed, upgraded, or cut off by the tracker's phase.
@@ -67,7 +58,7 @@ impl Http {
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let connection = Arc::clone(guard.connection());
-        let service = Service::new(router, Arc::clone(&connection), self.max_requests);
+        let service = Service::new(router, Arc::clone(&connection));
         let stream = TokioIo::new(Tracked::new(stream, guard));
         let serving = self.builder.serve_connection_with_upgrades(stream, service);
         let mut serving = pin!(serving);
@@ -98,13 +89,16 @@ impl Http {
                 if over && (parting || !connection.may_be_h2()) {
                     return Poll::Ready(());
                 }
-                let last = over || phase >= Phase::Closing || self.is_spent(&connection);
+                let last = over || phase >= Phase::Closing || connection.is_spent();
                 if last && !parting && connection.may_be_h2() {
                     parting = true;
                     patience.set(Patience::new(Limits::all(PARTING)));
                     patience.as_mut().watch(cx);
                 }
-                if closing || !(last || must_close(phase, &connection)) {
+                // HTTP/2 has a way to say so that costs a client nothing (GOAWAY). On HTTP/1 an early close
+                // can meet a request half-way: there clients are asked first, with their answers.
+                let close = last || (phase == Phase::LameDuck && connection.is_h2());
+                if closing || !close {
                     return Poll::Pending;
                 }
                 closing = true;
@@ -112,16 +106,6 @@ impl Http {
             }
         })
         .await;
-    }
-}
-
-/// Whether to close as soon as what is under way is done. HTTP/2 has a way to say so that costs a client
-/// nothing (GOAWAY); on HTTP/1 an early close can meet a request half-way, so clients are asked first.
-fn must_close(phase: Phase, connection: &Connection) -> bool {
-    match phase {
-        Phase::Serving => false,
-        Phase::LameDuck => connection.is_h2(),
-        Phase::Closing | Phase::Aborted => true,
     }
 }
 
@@ -137,7 +121,12 @@ mod tests {
     use crate::fixture::{Fixture, HEADER_TIMEOUT, IDLE_TIMEOUT, LIMITS, settle};
 
     fn hello() -> Fixture {
-        Fixture::new(Router::new().route("/", get(|| async { "hello" })))
+        hello_with(LIMITS)
+    }
+
+    fn hello_with(limits: HttpLimits) -> Fixture {
+        let router = Router::new().route("/", get(|| async { "hello" }));
+        Fixture::with_limits(router, &limits)
     }
 
     #[tokio::test(start_paused = true)]
@@ -189,12 +178,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_idle_limit_may_be_the_shorter_one() {
-        let limits = HttpLimits {
+        let fixture = hello_with(HttpLimits {
             idle_timeout: Duration::from_secs(5),
             ..LIMITS
-        };
-        let router = Router::new().route("/", get(|| async { "hello" }));
-        let fixture = Fixture::with_limits(router, &limits);
+        });
         let mut client = fixture.connect();
         sleep(Duration::from_secs(50)).await;
         client.get("/").await;
@@ -204,12 +191,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_last_request_of_a_connection_is_announced() {
-        let limits = HttpLimits {
+        let fixture = hello_with(HttpLimits {
             max_requests_per_connection: 3,
             ..LIMITS
-        };
-        let router = Router::new().route("/", get(|| async { "hello" }));
-        let fixture = Fixture::with_limits(router, &limits);
+        });
         let mut client = fixture.connect();
         for request in 1..=3 {
             client.get("/").await;
@@ -252,12 +237,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_full_worker_lets_others_wait() {
-        let limits = HttpLimits {
+        let fixture = hello_with(HttpLimits {
             max_connections: 2,
             ..LIMITS
-        };
-        let router = Router::new().route("/", get(|| async { "hello" }));
-        let fixture = Fixture::with_limits(router, &limits);
+        });
         let mut clients = [fixture.connect(), fixture.connect(), fixture.connect()];
         for client in &mut clients {
             client.get("/").await;

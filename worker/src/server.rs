@@ -30,7 +30,7 @@ impl Server {
             http: Arc::new(Http::new(limits)),
             // Turns everything into routes now, instead of with each request.
             router: router.with_state(()),
-            tracker: Arc::new(Tracker::new(gauges)),
+            tracker: Arc::new(Tracker::new(gauges, limits.max_requests_per_connection)),
             room: Room::new(limits.max_connections),
             stop_accepting: CancellationToken::new(),
             accepting: Vec::new(),

@@ -5,7 +5,6 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -27,21 +26,11 @@ use crate::tracker::{Connection, Phase};
 pub(crate) struct Service {
     router: Router,
     connection: Arc<Connection>,
-    max_requests: Option<NonZeroU32>,
 }
 
 impl Service {
-    /// With `max_requests`, a client on HTTP/1 is told with the last answer that it was the last.
-    pub(crate) const fn new(
-        router: Router,
-        connection: Arc<Connection>,
-        max_requests: Option<NonZeroU32>,
-    ) -> Self {
-        Self {
-            router,
-            connection,
-            max_requests,
-        }
+    pub(crate) const fn new(router: Router, connection: Arc<Connection>) -> Self {
+        Self { router, connection }
     }
 }
 
@@ -72,9 +61,6 @@ impl hyper::service::Service<Request<Incoming>> for Service {
             route: self.router.clone().call(request),
             in_flight: Some(in_flight),
             http1,
-            last: self
-                .max_requests
-                .is_some_and(|most| connection.requests() >= most.get()),
         }
     }
 }
@@ -86,7 +72,6 @@ pin_project! {
         route: RouteFuture<Infallible>,
         in_flight: Option<InFlight>,
         http1: bool,
-        last: bool,
     }
 }
 
@@ -100,7 +85,7 @@ impl Future for Responding {
         if *this.http1
             && let Some(in_flight) = &in_flight
         {
-            in_flight.finish_head(&mut response, *this.last);
+            in_flight.finish_head(&mut response);
         }
         Poll::Ready(Ok(response.map(|body| Counted { body, in_flight })))
     }
@@ -118,10 +103,10 @@ impl InFlight {
 
     /// What only HTTP/1 needs: the last response says that it is the last, and an upgraded connection is
     /// about to leave the server's hands.
-    fn finish_head(&self, response: &mut Response<Body>, last: bool) {
+    fn finish_head(&self, response: &mut Response<Body>) {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             self.0.set_upgraded();
-        } else if last || self.0.phase() > Phase::Serving {
+        } else if self.0.phase() > Phase::Serving || self.0.is_spent() {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(CONNECTION, close);
         }

@@ -8,6 +8,7 @@
 //! their waker here once instead of polling a channel on every turn.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
@@ -35,6 +36,8 @@ pub(crate) enum Phase {
 #[derive(Debug)]
 pub(crate) struct Tracker {
     phase: AtomicU8,
+    /// How many requests a connection may bring.
+    max_requests: Option<NonZeroU32>,
     gauges: Arc<GaugeCells>,
     open: Mutex<Open>,
     emptied: Notify,
@@ -47,8 +50,10 @@ struct Open {
 }
 
 impl Tracker {
-    pub(crate) fn new(gauges: Arc<GaugeCells>) -> Self {
+    /// With `max_requests`, a connection is spent after so many; 0 is no limit.
+    pub(crate) fn new(gauges: Arc<GaugeCells>, max_requests: u32) -> Self {
         Self {
+            max_requests: NonZeroU32::new(max_requests),
             phase: AtomicU8::new(Phase::Serving as u8),
             gauges,
             open: Mutex::default(),
@@ -249,12 +254,13 @@ impl Connection {
 
     /// Whether this is HTTP/2, or may be without a request so far: there the server speaks first.
     pub(crate) fn may_be_h2(&self) -> bool {
-        self.is_h2() || (self.requests() == 0 && self.turn() != Turn::default())
+        self.is_h2() || (self.requests.load(Relaxed) == 0 && self.turn() != Turn::default())
     }
 
-    /// How many requests came.
-    pub(crate) fn requests(&self) -> u32 {
-        self.requests.load(Relaxed)
+    /// Whether it has brought all the requests that it may.
+    pub(crate) fn is_spent(&self) -> bool {
+        let most = self.tracker.max_requests;
+        most.is_some_and(|most| self.requests.load(Relaxed) >= most.get())
     }
 
     /// Whether an HTTP/2 request has come on this connection.

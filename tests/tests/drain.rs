@@ -1,0 +1,283 @@
+//! Stopping, as clients see it: who is answered, who is told to go, and who is cut off when.
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, in its helpers, too"
+)]
+
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use hatchery_tests::http::Connection;
+use hatchery_tests::wait::{PATIENCE, until};
+use hatchery_tests::{Cluster, Ended, http, playground};
+use rustix::process::Signal;
+
+#[test]
+fn a_request_in_flight_is_answered() {
+    let cluster = playground!().workers(1).start();
+    let mut slow = cluster.connect();
+    slow.ask("/sleep/1000").unwrap();
+    let mut idle = cluster.connect();
+    idle.whoami().unwrap();
+    cluster.signal(Signal::TERM);
+    let response = slow.receive().unwrap();
+    assert_eq!(response.status, 200);
+    assert!(
+        response.closes(),
+        "and told that it was the last: {response:?}"
+    );
+    expect_orderly(&cluster);
+}
+
+#[test]
+fn a_client_that_asks_once_more_is_answered_and_told_to_go() {
+    let cluster = playground!().workers(1).flag("--lame-duck", "4s").start();
+    let mut connection = cluster.connect();
+    connection.whoami().unwrap();
+    cluster.signal(Signal::TERM);
+    // The worker hears of it a moment later. Until then and once after it, it answers.
+    let last = until(PATIENCE, || {
+        let response = connection.get("/").unwrap();
+        assert_eq!(response.text(), "Hello World");
+        response.closes().then_some(response)
+    });
+    assert!(last.is_some());
+    assert!(connection.drain().is_empty());
+    // Now that nobody is connected there is nobody to wait for.
+    expect_orderly(&cluster).expect_stop_within(Duration::ZERO);
+}
+
+#[test]
+fn a_stop_without_any_time_is_a_stop_all_the_same() {
+    let cluster = playground!()
+        .flag("--drain-timeout", "0s")
+        .flag("--lame-duck", "0s")
+        .start();
+    let mut connection = cluster.connect();
+    connection.ask("/sleep/600000").unwrap();
+    let ended = cluster.expect_orderly_end();
+    assert_eq!(ended.hooks("before_close").len(), 3);
+    ended.expect_stop_within(Duration::ZERO);
+    connection.drain();
+}
+
+#[test]
+fn a_long_answer_in_flight_comes_whole() {
+    let cluster = playground!().workers(1).start();
+    let mut stream = cluster.connect();
+    // Ten events, 100 ms apart: longer than the lame duck, shorter than the drain.
+    stream.ask("/stream/10").unwrap();
+    stream.receive_head().unwrap();
+    assert!(stream.receive_chunk().unwrap().is_some());
+    cluster.signal(Signal::TERM);
+    let mut rest = Vec::new();
+    while let Some(chunk) = stream.receive_chunk().unwrap() {
+        rest.extend(chunk);
+    }
+    let rest = String::from_utf8(rest).unwrap();
+    assert!(rest.contains("data: 9"), "to its last event: {rest}");
+    expect_orderly(&cluster);
+}
+
+#[test]
+fn clients_see_success_and_then_refusal_and_nothing_in_between() {
+    let cluster = playground!().start();
+    let address = cluster.address();
+    let (tell, served) = mpsc::channel();
+    let client = thread::spawn(move || {
+        let mut outcomes = Vec::new();
+        let refused = until(PATIENCE, || {
+            let outcome = match http::get(address, "/") {
+                Ok(response) => format!("{}", response.status),
+                Err(error) => format!("{:?}", error.kind()),
+            };
+            if outcomes.last() != Some(&outcome) {
+                outcomes.push(outcome);
+            }
+            // Nobody listens after the first time.
+            let _ = tell.send(());
+            (outcomes.last()? == "ConnectionRefused").then_some(())
+        });
+        assert!(refused.is_some(), "never refused: {outcomes:?}");
+        outcomes
+    });
+    served.recv().unwrap();
+    cluster.signal(Signal::TERM);
+    let outcomes = client.join().unwrap();
+    // A connection that nobody has accepted when the listener is closed is reset by the kernel.
+    let allowed: [&[&str]; 2] = [
+        &["200", "ConnectionRefused"],
+        &["200", "ConnectionReset", "ConnectionRefused"],
+    ];
+    assert!(
+        allowed.iter().any(|order| outcomes == *order),
+        "{outcomes:?}"
+    );
+    expect_orderly(&cluster);
+}
+
+fn expect_orderly(cluster: &Cluster) -> Ended {
+    let ended = cluster.expect_exit();
+    ended.expect_code(0);
+    for event in &ended.events {
+        if event.event.ends_with("-exited") {
+            assert_eq!(event.why(), "exited with code 0", "{event:?}");
+        }
+    }
+    ended
+}
+
+/// For those who have nothing under way: they are asked to leave, and nobody waits for the deadline.
+const EARLY: (&str, Duration) = ("20s", Duration::from_millis(200));
+/// For those who have something under way that never ends.
+const AT_THE_DEADLINE: (&str, Duration) = ("1500ms", Duration::from_millis(1500));
+
+/// A client that would keep its worker for ever does not keep the stop longer than it may take.
+fn stop_ends_with(
+    client: impl FnOnce(&Cluster) -> Connection,
+    (drain_timeout, most): (&str, Duration),
+) {
+    let cluster = playground!()
+        .workers(1)
+        .flag("--drain-timeout", drain_timeout)
+        .start();
+    let mut connection = client(&cluster);
+    cluster.signal(Signal::TERM);
+    connection.drain();
+    expect_orderly(&cluster).expect_stop_within(most);
+}
+
+#[test]
+fn an_idle_connection_does_not_hold_up_a_stop() {
+    let idle = |cluster: &Cluster| {
+        let mut connection = cluster.connect();
+        connection.whoami().unwrap();
+        connection
+    };
+    stop_ends_with(idle, EARLY);
+}
+
+#[test]
+fn a_connection_that_never_said_anything_does_not_hold_up_a_stop() {
+    stop_ends_with(Cluster::connect, EARLY);
+}
+
+/// An HTTP/2 connection without any request, as far as the server's settings.
+fn http2(cluster: &Cluster) -> Connection {
+    let mut connection = cluster.connect();
+    // The client's preface and its empty settings; the server answers with its own.
+    connection
+        .send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        .unwrap();
+    connection.send(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).unwrap();
+    let header = connection.receive_exact(9).unwrap();
+    assert_eq!(header[3], SETTINGS);
+    connection.receive_exact(usize::from(header[2])).unwrap();
+    connection
+}
+
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const GOAWAY: u8 = 7;
+
+#[test]
+fn an_idle_http2_connection_is_asked_to_leave_and_does_not_hold_up_a_stop() {
+    let (drain_timeout, most) = EARLY;
+    let cluster = playground!()
+        .workers(1)
+        .flag("--drain-timeout", drain_timeout)
+        .start();
+    let mut connection = http2(&cluster);
+    cluster.signal(Signal::TERM);
+    let mut asked = false;
+    // The server asks to leave, and then by a ping whether that was read.
+    while let Ok(header) = connection.receive_exact(9) {
+        let body = connection.receive_exact(usize::from(header[2])).unwrap();
+        asked |= header[3] == GOAWAY;
+        if header[3] == PING && header[4] == 0 {
+            let mut pong = vec![0, 0, 8, PING, 1, 0, 0, 0, 0];
+            pong.extend(body);
+            connection.send(&pong).unwrap();
+        }
+    }
+    assert!(asked);
+    expect_orderly(&cluster).expect_stop_within(most);
+}
+
+#[test]
+fn an_http2_client_that_does_not_listen_ends_by_the_deadline() {
+    stop_ends_with(http2, AT_THE_DEADLINE);
+}
+
+#[test]
+fn a_half_sent_header_ends_by_the_deadline() {
+    let half = |cluster: &Cluster| {
+        let mut connection = cluster.connect();
+        connection.send(b"GET / HTTP/1.1\r\nHost: pl").unwrap();
+        connection
+    };
+    stop_ends_with(half, AT_THE_DEADLINE);
+}
+
+#[test]
+fn a_half_sent_body_ends_by_the_deadline() {
+    let half = |cluster: &Cluster| {
+        let mut connection = cluster.connect();
+        let head = b"POST /echo HTTP/1.1\r\nHost: playground\r\nContent-Length: 100\r\n\r\nhalf";
+        connection.send(head).unwrap();
+        connection
+    };
+    stop_ends_with(half, AT_THE_DEADLINE);
+}
+
+#[test]
+fn an_endless_stream_ends_by_the_deadline() {
+    let endless = |cluster: &Cluster| {
+        let mut connection = cluster.connect();
+        connection.ask("/stream/1000000").unwrap();
+        connection.receive_head().unwrap();
+        connection
+    };
+    stop_ends_with(endless, AT_THE_DEADLINE);
+}
+
+#[test]
+fn an_open_websocket_ends_by_the_deadline() {
+    let open = |cluster: &Cluster| {
+        let mut connection = cluster.connect();
+        connection
+            .send(
+                b"GET /ws HTTP/1.1\r\nHost: playground\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                  Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+            )
+            .unwrap();
+        assert_eq!(connection.receive_head().unwrap().status, 101);
+        connection
+    };
+    stop_ends_with(open, AT_THE_DEADLINE);
+}
+
+#[test]
+fn an_endless_request_ends_by_the_deadline() {
+    let endless = |cluster: &Cluster| {
+        let mut connection = cluster.connect();
+        connection.ask("/sleep/600000").unwrap();
+        connection
+    };
+    stop_ends_with(endless, AT_THE_DEADLINE);
+}
+
+#[test]
+fn a_worker_that_spins_is_killed_after_the_deadline() {
+    let cluster = playground!()
+        .workers(1)
+        .flag("--drain-timeout", "500ms")
+        .start();
+    let _spinning = cluster.spin(0);
+    cluster.signal(Signal::TERM);
+    let ended = cluster.expect_exit();
+    ended.expect_code(0);
+    ended.expect_stop_within(Duration::from_millis(500 + 2000 + 2000));
+}
