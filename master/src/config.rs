@@ -8,7 +8,7 @@ use std::time::Duration;
 use hatchery_protocol::boot::{HttpLimits, LogFormat, OnMasterDeath};
 use thiserror::Error;
 
-use crate::listener::Address;
+use crate::listener::Listen;
 
 /// Everything that steers a cluster. Where the values come from (file, environment, flags) is the
 /// caller's business.
@@ -23,8 +23,8 @@ pub struct Config {
     /// Threads of each worker's runtime; at least 1.
     pub threads: u32,
     /// The addresses to serve; at least one.
-    pub listen: Vec<Address>,
-    /// How connections are shared among workers.
+    pub listen: Vec<Listen>,
+    /// How connections are shared among workers where an address does not say otherwise.
     pub strategy: Strategy,
     /// How long `Agent::start` may take.
     pub agent_start_timeout: Duration,
@@ -67,6 +67,11 @@ impl Strategy {
             Self::Shared => "shared",
         }
     }
+
+    /// What there is to choose from, for messages.
+    pub(crate) fn names() -> String {
+        "shared (or none)".to_owned()
+    }
 }
 
 impl fmt::Display for Strategy {
@@ -77,7 +82,7 @@ impl fmt::Display for Strategy {
 
 /// A strategy's name that is none.
 #[derive(Debug, Error)]
-#[error("`{0}` is not a strategy; known are: shared (or none)")]
+#[error("`{0}` is not a strategy; known are: {known}", known = Strategy::names())]
 pub struct UnknownStrategy(String);
 
 impl FromStr for Strategy {

@@ -27,7 +27,7 @@ mod sys;
 
 pub use config::{Config, Strategy, UnknownStrategy};
 pub use launch::{LaunchError, Launched, Launcher, launch_daemon};
-pub use listener::{Address, AddressError};
+pub use listener::{Address, AddressError, Listen, ListenError};
 pub use runtime_dir::{
     CONTROL_SOCKET, LOCK, RuntimeDirError, check_runtime_dir, default_runtime_dir,
 };

@@ -121,6 +121,9 @@ pub enum LogFormat {
 pub struct ListenerBoot {
     /// As in [`crate::control::ListenerStatus::address`].
     pub address: String,
+    /// What the operator calls it, if anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// Which kind of socket it is.
     pub family: Family,
     /// How connections come from it.

@@ -246,6 +246,7 @@ mod tests {
             },
             listeners: vec![ListenerBoot {
                 address: "127.0.0.1:80".into(),
+                name: Some("web".into()),
                 family: Family::Tcp,
                 source: Source::Accept,
             }],
@@ -261,7 +262,7 @@ mod tests {
                 r#""http":{"header_timeout_ms":1000,"idle_timeout_ms":1000,"max_header_size":8192,"#,
                 r#""max_connections":9,"max_requests_per_connection":10},"#,
                 r#""on_master_death":"drain","log_format":"json","log_level":"info"},"#,
-                r#""listeners":[{"address":"127.0.0.1:80","family":"tcp","source":"accept"}],"agent":7,"#,
+                r#""listeners":[{"address":"127.0.0.1:80","name":"web","family":"tcp","source":"accept"}],"agent":7,"#,
                 r#""workers":[{"slot":0,"pid":8}]}"#
             )
         );

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use hatchery_master::{Address, Strategy};
+use hatchery_master::{Listen, Strategy};
 use hatchery_protocol::boot::{LogFormat, OnMasterDeath};
 use toml::Value;
 
@@ -80,8 +80,8 @@ pub(crate) const KEYS: &[Key] = &[
     key!(threads, Number, value::threads),
     Key {
         read: |layer, text| {
-            let address = value::address(text)?;
-            layer.listen.get_or_insert_default().push(address);
+            let listen = value::listen(text)?;
+            layer.listen.get_or_insert_default().push(listen);
             Ok(())
         },
         ..key!(listen, List, no_scalar)
@@ -111,8 +111,8 @@ pub(crate) const KEYS: &[Key] = &[
 ];
 
 /// Stands in the table where a setting has several values and is read one by one.
-fn no_scalar(text: &str) -> Parsed<Vec<Address>> {
-    value::address(text).map(|address| vec![address])
+fn no_scalar(text: &str) -> Parsed<Vec<Listen>> {
+    value::listen(text).map(|listen| vec![listen])
 }
 
 /// A value as it stands in the file.
@@ -171,11 +171,11 @@ impl Show for Size {
     }
 }
 
-impl Show for Vec<Address> {
+impl Show for Vec<Listen> {
     fn show(&self) -> Value {
         Value::Array(
             self.iter()
-                .map(|address| Value::String(address.to_string()))
+                .map(|listen| Value::String(listen.to_string()))
                 .collect(),
         )
     }

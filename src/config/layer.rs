@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hatchery_master::{Address, Strategy};
+use hatchery_master::{Listen, Strategy};
 use hatchery_protocol::boot::{LogFormat, OnMasterDeath};
 
 use super::value::{self, Size, Workers};
@@ -22,9 +22,10 @@ pub(crate) struct Layer {
     pub(crate) threads: Option<u32>,
 
     /// An address to serve; may be given several times. Forms: 127.0.0.1:7001, [::1]:7001, unix:/path,
-    /// systemd [default: 127.0.0.1:7001]
-    #[arg(long, value_name = "ADDR", value_parser = value::address)]
-    pub(crate) listen: Option<Vec<Address>>,
+    /// systemd. Options go behind it, as in 127.0.0.1:7001?strategy=shared&backlog=512
+    /// [default: 127.0.0.1:7001]
+    #[arg(long, value_name = "ADDR", value_parser = value::listen)]
+    pub(crate) listen: Option<Vec<Listen>>,
 
     /// Short for --listen 127.0.0.1:P
     #[arg(long, value_name = "P", value_parser = value::port, conflicts_with = "listen")]

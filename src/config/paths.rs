@@ -27,8 +27,8 @@ pub(crate) fn unusable_paths(settings: &Settings) -> Vec<String> {
         .collect();
     let dir = &config.runtime_dir;
     problems.extend(unusable_dir(dir));
-    for address in &config.listen {
-        if let Address::Unix(path) = address {
+    for listen in &config.listen {
+        if let Address::Unix(path) = &listen.address {
             problems.extend(unusable_parent(path).map(|why| told("listen", path, &why)));
         }
     }

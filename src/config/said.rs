@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hatchery_master::Address;
+use hatchery_master::{Address, Listen};
 
 use super::error::ConfigError;
 use super::key::{KEYS, Key};
@@ -89,6 +89,6 @@ impl Said {
     }
 }
 
-fn local(port: u16) -> Address {
-    Address::Tcp((std::net::Ipv4Addr::LOCALHOST, port).into())
+fn local(port: u16) -> Listen {
+    Address::Tcp((std::net::Ipv4Addr::LOCALHOST, port).into()).into()
 }

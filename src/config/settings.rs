@@ -52,7 +52,9 @@ impl Settings {
             name,
             workers: workers.count(),
             threads: layer.threads.unwrap_or(1),
-            listen: layer.listen.unwrap_or_else(|| vec![Address::DEFAULT]),
+            listen: layer
+                .listen
+                .unwrap_or_else(|| vec![Address::DEFAULT.into()]),
             strategy: layer.strategy.unwrap_or_default(),
             agent_start_timeout: seconds(layer.agent_start_timeout, 60),
             worker_start_timeout: seconds(layer.worker_start_timeout, 60),

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use hatchery_master::{Address, Strategy};
+use hatchery_master::{Listen, Strategy};
 use hatchery_protocol::boot::{LogFormat, OnMasterDeath};
 
 /// What a parser answers; the error completes "bad value ...: ".
@@ -76,7 +76,7 @@ pub(crate) fn port(text: &str) -> Parsed<u16> {
         .map_err(|_| "it must be a port from 0 to 65535 (0: the kernel chooses)".to_owned())
 }
 
-pub(crate) fn address(text: &str) -> Parsed<Address> {
+pub(crate) fn listen(text: &str) -> Parsed<Listen> {
     text.trim().parse().map_err(sentence)
 }
 

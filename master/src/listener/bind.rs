@@ -9,13 +9,13 @@ use hatchery_protocol::boot::{Family, ListenerBoot, Source};
 use socket2::{Domain, SockAddr, Socket, Type};
 use thiserror::Error;
 
-use super::Address;
 use super::inherit::inherited;
 use super::unix::{self, SocketFile};
+use super::{Address, Listen};
 use crate::config::Strategy;
 
 /// Connections that may wait for a worker, per socket. The kernel caps it at `net.core.somaxconn`.
-const BACKLOG: i32 = 4096;
+const BACKLOG: u32 = 4096;
 
 /// Why an address cannot be served.
 #[derive(Debug, Error)]
@@ -78,6 +78,9 @@ pub(crate) struct Listener {
     /// As a client would write it, with the real port.
     pub(crate) address: String,
     pub(crate) family: Family,
+    pub(crate) strategy: Strategy,
+    pub(super) name: Option<String>,
+    pub(super) backlog: u32,
     pub(super) socket: OwnedFd,
     /// Whether somebody else made it listen already.
     pub(super) listening: bool,
@@ -97,19 +100,38 @@ impl Listener {
             let taken = io::ErrorKind::AddrInUse.into();
             return Err(BindError::system(&self.address, taken));
         }
-        rustix::net::listen(&self.socket, BACKLOG)
+        let backlog = i32::try_from(self.backlog).unwrap_or(i32::MAX);
+        rustix::net::listen(&self.socket, backlog)
             .map_err(|e| BindError::system(&self.address, e.into()))
     }
 
     /// What a worker is told about it.
-    pub(crate) fn boot(&self, strategy: Strategy) -> ListenerBoot {
-        let source = match strategy {
+    pub(crate) fn boot(&self) -> ListenerBoot {
+        let source = match self.strategy {
             Strategy::Shared => Source::Accept,
         };
         ListenerBoot {
             address: self.address.clone(),
+            name: self.name.clone(),
             family: self.family,
             source,
+        }
+    }
+}
+
+/// What is told of a listener, and outlives it.
+#[derive(Debug)]
+pub(crate) struct Served {
+    /// As a client would write it.
+    pub(crate) address: String,
+    pub(crate) strategy: Strategy,
+}
+
+impl From<&Listener> for Served {
+    fn from(listener: &Listener) -> Self {
+        Self {
+            address: listener.address.clone(),
+            strategy: listener.strategy,
         }
     }
 }
@@ -120,25 +142,52 @@ impl AsFd for Listener {
     }
 }
 
-/// Binds every address, or none.
-pub(crate) fn bind_all(addresses: &[Address]) -> Result<Vec<Listener>, BindError> {
+/// A socket that is bound, or listens already: what makes a [`Listener`] with what was said about it.
+#[derive(Debug)]
+pub(super) struct Bound {
+    pub(super) address: String,
+    pub(super) family: Family,
+    pub(super) socket: OwnedFd,
+    pub(super) listening: bool,
+    pub(super) file: Option<SocketFile>,
+}
+
+impl Bound {
+    fn into_listener(self, listen: &Listen, strategy: Strategy) -> Listener {
+        Listener {
+            address: self.address,
+            family: self.family,
+            strategy: listen.strategy.unwrap_or(strategy),
+            name: listen.name.clone(),
+            backlog: listen.backlog.unwrap_or(BACKLOG),
+            socket: self.socket,
+            listening: self.listening,
+            file: self.file,
+        }
+    }
+}
+
+/// Binds every address, or none. `strategy` is for those that do not say otherwise.
+pub(crate) fn bind_all(listens: &[Listen], strategy: Strategy) -> Result<Vec<Listener>, BindError> {
     let mut listeners = Vec::new();
-    for (i, address) in addresses.iter().enumerate() {
+    for (i, listen) in listens.iter().enumerate() {
+        let address = &listen.address;
         // Port 0 is another port each time.
-        let again = addresses.iter().take(i).any(|earlier| earlier == address);
+        let again = listens.iter().take(i).any(|l| l.address == *address);
         if again && !matches!(address, Address::Tcp(tcp) if tcp.port() == 0) {
             return Err(BindError::Twice(address.clone()));
         }
-        match address {
-            Address::Tcp(address) => listeners.push(bind_tcp(*address)?),
-            Address::Unix(path) => listeners.push(unix::bind(path)?),
-            Address::Systemd => listeners.extend(inherited()?),
-        }
+        let bound = match address {
+            Address::Tcp(address) => vec![bind_tcp(*address)?],
+            Address::Unix(path) => vec![unix::bind(path)?],
+            Address::Systemd => inherited()?,
+        };
+        listeners.extend(bound.into_iter().map(|b| b.into_listener(listen, strategy)));
     }
     Ok(listeners)
 }
 
-fn bind_tcp(address: SocketAddr) -> Result<Listener, BindError> {
+fn bind_tcp(address: SocketAddr) -> Result<Bound, BindError> {
     let bind = || -> io::Result<(Socket, SocketAddr)> {
         let socket = Socket::new(
             Domain::for_address(address),
@@ -156,7 +205,7 @@ fn bind_tcp(address: SocketAddr) -> Result<Listener, BindError> {
         Ok((socket, real))
     };
     let (socket, real) = bind().map_err(|e| BindError::system(&address.to_string(), e))?;
-    Ok(Listener {
+    Ok(Bound {
         address: real.to_string(),
         family: Family::Tcp,
         socket: socket.into(),
@@ -172,7 +221,7 @@ mod tests {
     use super::*;
 
     fn bind(text: &str) -> Result<Vec<Listener>, BindError> {
-        bind_all(&[text.parse().unwrap()])
+        bind_all(&[text.parse().unwrap()], Strategy::default())
     }
 
     #[test]

@@ -6,11 +6,11 @@ use hatchery_protocol::boot::Family;
 use listenfd::ListenFd;
 use rustix::io::{FdFlags, fcntl_setfd};
 
-use super::bind::{BindError, Listener};
+use super::bind::{BindError, Bound};
 
 /// Every inherited socket, in the order of the socket unit. They listen already: connections that come
 /// before the workers are ready wait in the backlog.
-pub(super) fn inherited() -> Result<Vec<Listener>, BindError> {
+pub(super) fn inherited() -> Result<Vec<Bound>, BindError> {
     let mut sockets = ListenFd::from_env();
     if sockets.len() == 0 {
         return Err(BindError::NothingInherited);
@@ -18,7 +18,7 @@ pub(super) fn inherited() -> Result<Vec<Listener>, BindError> {
     (0..sockets.len()).map(|i| take(&mut sockets, i)).collect()
 }
 
-fn take(sockets: &mut ListenFd, index: usize) -> Result<Listener, BindError> {
+fn take(sockets: &mut ListenFd, index: usize) -> Result<Bound, BindError> {
     let (address, family, socket) = match sockets.take_tcp_listener(index) {
         Ok(Some(tcp)) => {
             let address = tcp
@@ -44,7 +44,7 @@ fn take(sockets: &mut ListenFd, index: usize) -> Result<Listener, BindError> {
         rustix::net::sockopt::socket_acceptconn(&socket)
     };
     match prepare() {
-        Ok(true) => Ok(Listener {
+        Ok(true) => Ok(Bound {
             address,
             family,
             socket,

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use hatchery_protocol::boot::Family;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::bind::{BindError, Listener};
+use super::bind::{BindError, Bound};
 
 /// The file of a socket that we bound. Removed with this value, unless it is somebody else's by then.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     Ok((meta.dev(), meta.ino()))
 }
 
-pub(super) fn bind(path: &Path) -> Result<Listener, BindError> {
+pub(super) fn bind(path: &Path) -> Result<Bound, BindError> {
     reclaim(path)?;
     let address = format!("unix:{}", path.display());
     let bind = || -> io::Result<(Socket, SocketFile)> {
@@ -56,7 +56,7 @@ pub(super) fn bind(path: &Path) -> Result<Listener, BindError> {
         Ok((socket, SocketFile::of(path)?))
     };
     let (socket, file) = bind().map_err(|e| BindError::system(&address, e))?;
-    Ok(Listener {
+    Ok(Bound {
         address,
         family: Family::Unix,
         socket: socket.into(),

@@ -30,7 +30,7 @@ use crate::config::Config;
 use crate::control::{EventsTo, StatusTo};
 use crate::journal::Journal;
 use crate::launch::Launcher;
-use crate::listener::Listener;
+use crate::listener::{Listener, Served};
 use crate::output::Output;
 use crate::process::Process;
 use crate::signals::Signal;
@@ -67,8 +67,8 @@ struct Shell {
     spawner: Spawner,
     /// Empty once the master gave them up.
     listeners: Vec<Listener>,
-    /// The addresses as a client would write them; they outlive the listeners.
-    addresses: Vec<String>,
+    /// What the listeners are called; it outlives them.
+    served: Vec<Served>,
     processes: BTreeMap<ChildId, Process>,
     journal: Journal,
     /// Where children write until they are ready.
@@ -86,6 +86,11 @@ struct Shell {
 }
 
 impl Shell {
+    /// The addresses as a client would write them.
+    fn addresses(&self) -> Vec<String> {
+        self.served.iter().map(|s| s.address.clone()).collect()
+    }
+
     /// Answers whoever started this master in the background, once.
     fn report(&mut self, report: &LaunchReport) {
         if let Some(launcher) = self.launcher.take() {

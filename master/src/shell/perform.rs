@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::time::Duration;
 
-use hatchery_protocol::boot::{Boot, ChildSettings, ListenerBoot};
+use hatchery_protocol::boot::{Boot, ChildSettings};
 use hatchery_protocol::control::LaunchReport;
 use hatchery_protocol::event::EventName;
 use hatchery_protocol::exit::Exit;
@@ -16,6 +16,7 @@ use sd_notify::NotifyState;
 
 use super::Shell;
 use super::run::{FIRST_GENERATION, say_failure};
+use crate::listener::Listener;
 use crate::process::Process;
 use crate::supervisor::{Action, Event, News, Note};
 
@@ -81,12 +82,8 @@ impl Shell {
         let (start_timeout, listeners) = match child.seat {
             Seat::Agent => (config.agent_start_timeout, Vec::new()),
             Seat::Worker(_) => {
-                let boot =
-                    |l: &crate::listener::Listener| -> ListenerBoot { l.boot(config.strategy) };
-                (
-                    config.worker_start_timeout,
-                    self.listeners.iter().map(boot).collect(),
-                )
+                let listeners = self.listeners.iter().map(Listener::boot).collect();
+                (config.worker_start_timeout, listeners)
             }
         };
         Boot {
@@ -178,7 +175,7 @@ impl Shell {
     fn record(&mut self, mut note: Note) {
         let event = note.event;
         if event == EventName::EggReady {
-            note.reason = Some(self.addresses.join(", "));
+            note.reason = Some(self.addresses().join(", "));
         }
         if event == EventName::Stopping {
             self.stop_reason = note.reason.clone().unwrap_or_default();
@@ -186,7 +183,7 @@ impl Shell {
         self.journal.record(note, self.supervisor.is_stopping());
         if event == EventName::EggReady {
             self.report(&LaunchReport::Ready {
-                addresses: self.addresses.clone(),
+                addresses: self.addresses(),
             });
             notify(&NotifyState::Ready);
         }

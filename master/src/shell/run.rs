@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::control;
 use crate::journal::Journal;
 use crate::launch::Launcher;
-use crate::listener::{BindError, SocketFile, bind_all};
+use crate::listener::{BindError, Served, SocketFile, bind_all};
 use crate::output::Output;
 use crate::pid_file::PidFile;
 use crate::runtime_dir::{RuntimeDir, RuntimeDirError};
@@ -150,7 +150,7 @@ fn prepare(config: Config, inputs: mpsc::Sender<Input>) -> Result<Prepared, Star
         tracing::warn!("cannot become a subreaper: {error}");
     }
     let runtime_dir = RuntimeDir::acquire(&config.runtime_dir)?;
-    let listeners = bind_all(&config.listen)?;
+    let listeners = bind_all(&config.listen, config.strategy)?;
     let journal = Journal::open(config.events.as_deref(), FIRST_GENERATION).map_err(|source| {
         StartError::Events {
             path: config.events.clone().unwrap_or_default(),
@@ -169,7 +169,7 @@ fn prepare(config: Config, inputs: mpsc::Sender<Input>) -> Result<Prepared, Star
     let shell = Shell {
         supervisor: Supervisor::new(policy(&config)),
         spawner: Spawner::new(&config.name),
-        addresses: listeners.iter().map(|l| l.address.clone()).collect(),
+        served: listeners.iter().map(Served::from).collect(),
         accepted_before: vec![0; listeners.len()],
         listeners,
         processes: BTreeMap::new(),

@@ -77,12 +77,12 @@ impl Shell {
                 *sum = sum.saturating_add(count);
             }
         }
-        self.addresses
+        self.served
             .iter()
             .zip(accepted)
-            .map(|(address, accepted)| ListenerStatus {
-                address: address.clone(),
-                strategy: self.config.strategy.as_str().to_owned(),
+            .map(|(served, accepted)| ListenerStatus {
+                address: served.address.clone(),
+                strategy: served.strategy.as_str().to_owned(),
                 accepted,
             })
             .collect()

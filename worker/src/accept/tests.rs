@@ -18,6 +18,7 @@ use crate::stream::Stream;
 fn boot(family: Family) -> ListenerBoot {
     ListenerBoot {
         address: "test".into(),
+        name: None,
         family,
         source: Source::Accept,
     }
