@@ -1,14 +1,12 @@
 //! What the master needs to know: values only, checked where they are parsed.
 
-use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use hatchery_protocol::boot::{HttpLimits, LogFormat, OnMasterDeath};
-use thiserror::Error;
 
 use crate::listener::Listen;
+use crate::strategy::{Strategy, Weights};
 
 /// Everything that steers a cluster. Where the values come from (file, environment, flags) is the
 /// caller's business.
@@ -26,6 +24,8 @@ pub struct Config {
     pub listen: Vec<Listen>,
     /// How connections are shared among workers where an address does not say otherwise.
     pub strategy: Strategy,
+    /// How much each slot gets with the strategy `weighted`.
+    pub weights: Weights,
     /// How long `Agent::start` may take.
     pub agent_start_timeout: Duration,
     /// How long `Worker::start` may take.
@@ -50,49 +50,4 @@ pub struct Config {
     pub events: Option<PathBuf>,
     /// Where to write the master's process id.
     pub pid_file: Option<PathBuf>,
-}
-
-/// How connections are shared among workers.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Strategy {
-    /// Every worker accepts from the one socket that the master owns.
-    #[default]
-    Shared,
-}
-
-impl Strategy {
-    /// The name as in `--strategy` and in status.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Shared => "shared",
-        }
-    }
-
-    /// What there is to choose from, for messages.
-    pub(crate) fn names() -> String {
-        "shared (or none)".to_owned()
-    }
-}
-
-impl fmt::Display for Strategy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// A strategy's name that is none.
-#[derive(Debug, Error)]
-#[error("`{0}` is not a strategy; known are: {known}", known = Strategy::names())]
-pub struct UnknownStrategy(String);
-
-impl FromStr for Strategy {
-    type Err = UnknownStrategy;
-
-    /// Takes Node's name, too: `none`, as in `NODE_CLUSTER_SCHED_POLICY`.
-    fn from_str(text: &str) -> Result<Self, UnknownStrategy> {
-        match text {
-            "shared" | "none" => Ok(Self::Shared),
-            _ => Err(UnknownStrategy(text.to_owned())),
-        }
-    }
 }

@@ -10,6 +10,7 @@
 
 mod config;
 mod control;
+mod handoff;
 mod journal;
 mod launch;
 mod link;
@@ -22,13 +23,15 @@ mod runtime_dir;
 mod shell;
 mod signals;
 mod spawn;
+mod strategy;
 pub mod supervisor;
 mod sys;
 
-pub use config::{Config, Strategy, UnknownStrategy};
+pub use config::Config;
 pub use launch::{LaunchError, Launched, Launcher, launch_daemon};
 pub use listener::{Address, AddressError, Listen, ListenError};
 pub use runtime_dir::{
     CONTROL_SOCKET, LOCK, RuntimeDirError, check_runtime_dir, default_runtime_dir,
 };
 pub use shell::run;
+pub use strategy::{Strategy, UnknownStrategy, Weights};

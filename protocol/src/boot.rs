@@ -24,7 +24,8 @@ pub const ENV_LAUNCHER: &str = "HATCHERY_CHILD_LAUNCHER";
 /// What a child has to know; the first message on its link.
 ///
 /// Descriptors come with it in this order: standard output, standard error, then one for each of
-/// [`listeners`](Self::listeners).
+/// [`listeners`](Self::listeners) that the worker accepts from; between them that of the [`lane`](Self::lane),
+/// if there is one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Boot {
     /// The application's name.
@@ -37,8 +38,11 @@ pub struct Boot {
     pub replaces: bool,
     /// The settings that bind a child.
     pub settings: ChildSettings,
-    /// The sockets a worker accepts from; empty for an agent.
+    /// What a worker serves; empty for an agent.
     pub listeners: Vec<ListenerBoot>,
+    /// Whether the descriptor of a lane comes along, see [`crate::handoff`].
+    #[serde(default)]
+    pub lane: Option<Lane>,
     /// The agent's process, when it is ready.
     pub agent: Option<u32>,
     /// The workers that are ready.
@@ -146,4 +150,13 @@ pub enum Family {
 pub enum Source {
     /// The worker accepts from the listening socket it was given.
     Accept,
+    /// The master accepts, and hands connections over on the worker's lane.
+    Handed,
+}
+
+/// How a worker uses its lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lane {
+    /// Whether the master has to know soon when a connection is closed.
+    pub report_closings: bool,
 }

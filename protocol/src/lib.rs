@@ -13,6 +13,8 @@
 //! | [`control`] | what travels on the control socket between an operator and the master |
 //! | [`event`] | the lifecycle as data: every step has a name |
 //! | [`fd`] | bytes and descriptors over a unix socket |
+//! | [`handoff`] | connections from the master to a worker, and their receipts |
+//! | [`socket`] | what accept(2) says |
 //! | [`exit`] | exit codes, documented once |
 //! | `child` | the child's side of the link (feature `child`) |
 
@@ -25,8 +27,10 @@ pub mod control;
 pub mod event;
 pub mod exit;
 pub mod fd;
+pub mod handoff;
 pub mod id;
 pub mod message;
+pub mod socket;
 mod sys;
 pub mod wire;
 

@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn golden_boot() {
         use crate::boot::{
-            ChildSettings, Family, HttpLimits, ListenerBoot, LogFormat, OnMasterDeath, Source,
+            ChildSettings, Family, HttpLimits, Lane, ListenerBoot, LogFormat, OnMasterDeath, Source,
         };
         use crate::id::{ChildId, Seat};
 
@@ -248,8 +248,11 @@ mod tests {
                 address: "127.0.0.1:80".into(),
                 name: Some("web".into()),
                 family: Family::Tcp,
-                source: Source::Accept,
+                source: Source::Handed,
             }],
+            lane: Some(Lane {
+                report_closings: true,
+            }),
             agent: Some(7),
             workers: vec![Member { slot: 0, pid: 8 }],
         }));
@@ -262,7 +265,7 @@ mod tests {
                 r#""http":{"header_timeout_ms":1000,"idle_timeout_ms":1000,"max_header_size":8192,"#,
                 r#""max_connections":9,"max_requests_per_connection":10},"#,
                 r#""on_master_death":"drain","log_format":"json","log_level":"info"},"#,
-                r#""listeners":[{"address":"127.0.0.1:80","name":"web","family":"tcp","source":"accept"}],"agent":7,"#,
+                r#""listeners":[{"address":"127.0.0.1:80","name":"web","family":"tcp","source":"handed"}],"lane":{"report_closings":true},"agent":7,"#,
                 r#""workers":[{"slot":0,"pid":8}]}"#
             )
         );

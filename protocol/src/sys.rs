@@ -74,9 +74,19 @@ pub(crate) fn own_descriptors(owned: &[RawFd]) -> io::Result<Vec<OwnedFd>> {
 /// Waits on the runtime for a descriptor to be readable.
 #[cfg(feature = "child")]
 pub(crate) fn readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    watched(fd, Interest::READABLE)
+}
+
+/// Watches a descriptor on the runtime. To be called on it.
+///
+/// # Errors
+///
+/// As epoll_ctl(2): no memory, or no watches left.
+#[cfg(feature = "child")]
+pub fn watched(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an `OwnedFd` is open and the same descriptor until it is dropped (I/O safety of std), and
     // the `AsyncFd` owns it.
-    Ok(unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?)
+    Ok(unsafe { AsyncFd::register_with_interest(fd, interest) }?)
 }
 
 #[cfg(all(test, feature = "child"))]

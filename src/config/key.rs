@@ -88,6 +88,14 @@ pub(crate) const KEYS: &[Key] = &[
     },
     key!(port, Number, value::port),
     key!(strategy, Text, value::strategy),
+    Key {
+        read: |layer, text| {
+            let weight = value::weight(text)?;
+            layer.weights.get_or_insert_default().push(weight);
+            Ok(())
+        },
+        ..key!(weights, List, no_scalar_weight)
+    },
     key!(daemon, Switch, value::switch),
     key!(name, Text, value::name),
     key!(runtime_dir, Text, value::path),
@@ -113,6 +121,11 @@ pub(crate) const KEYS: &[Key] = &[
 /// Stands in the table where a setting has several values and is read one by one.
 fn no_scalar(text: &str) -> Parsed<Vec<Listen>> {
     value::listen(text).map(|listen| vec![listen])
+}
+
+/// The same for weights.
+fn no_scalar_weight(text: &str) -> Parsed<Vec<u32>> {
+    value::weight(text).map(|weight| vec![weight])
 }
 
 /// A value as it stands in the file.
@@ -178,6 +191,12 @@ impl Show for Vec<Listen> {
                 .map(|listen| Value::String(listen.to_string()))
                 .collect(),
         )
+    }
+}
+
+impl Show for Vec<u32> {
+    fn show(&self) -> Value {
+        Value::Array(self.iter().map(Show::show).collect())
     }
 }
 

@@ -31,9 +31,15 @@ pub(crate) struct Layer {
     #[arg(long, value_name = "P", value_parser = value::port, conflicts_with = "listen")]
     pub(crate) port: Option<u16>,
 
-    /// How connections are shared among workers: shared (or none) [default: shared]
+    /// How connections are shared among workers: round-robin (or rr), least-connections, weighted, ip-hash,
+    /// shared (or none), reuse-port [default: round-robin]
     #[arg(long, value_name = "NAME", value_parser = value::strategy)]
     pub(crate) strategy: Option<Strategy>,
+
+    /// How much each slot gets with the strategy weighted, as in 3,1: slot 0 three times as much as slot 1;
+    /// slots without one have 1
+    #[arg(long, value_name = "N", value_parser = value::weight, value_delimiter = ',')]
+    pub(crate) weights: Option<Vec<u32>>,
 
     /// Run in the background; returns when the application is ready
     #[arg(

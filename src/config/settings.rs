@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use hatchery_master::{Address, Config};
+use hatchery_master::{Address, Config, Weights};
 use hatchery_protocol::boot::HttpLimits;
 
 use super::layer::Layer;
@@ -56,6 +56,7 @@ impl Settings {
                 .listen
                 .unwrap_or_else(|| vec![Address::DEFAULT.into()]),
             strategy: layer.strategy.unwrap_or_default(),
+            weights: Weights(layer.weights.unwrap_or_default()),
             agent_start_timeout: seconds(layer.agent_start_timeout, 60),
             worker_start_timeout: seconds(layer.worker_start_timeout, 60),
             drain_timeout: seconds(layer.drain_timeout, 30),
@@ -96,6 +97,7 @@ impl Settings {
             threads,
             listen,
             strategy,
+            weights,
             agent_start_timeout,
             worker_start_timeout,
             drain_timeout,
@@ -115,6 +117,7 @@ impl Settings {
             listen: Some(listen),
             port: None,
             strategy: Some(strategy),
+            weights: Some(weights.0).filter(|weights| !weights.is_empty()),
             daemon: Some(self.front.daemon),
             name: Some(name),
             runtime_dir: Some(runtime_dir),

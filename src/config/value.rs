@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use hatchery_master::{Listen, Strategy};
+use hatchery_master::{Listen, Strategy, Weights};
 use hatchery_protocol::boot::{LogFormat, OnMasterDeath};
 
 /// What a parser answers; the error completes "bad value ...: ".
@@ -82,6 +82,12 @@ pub(crate) fn listen(text: &str) -> Parsed<Listen> {
 
 pub(crate) fn strategy(text: &str) -> Parsed<Strategy> {
     text.parse().map_err(sentence)
+}
+
+/// How much a slot gets.
+pub(crate) fn weight(text: &str) -> Parsed<u32> {
+    count(text.trim(), Weights::MAX)
+        .ok_or_else(|| format!("it must be numbers from 1 to {}", Weights::MAX))
 }
 
 fn sentence(error: impl std::error::Error) -> String {

@@ -322,7 +322,8 @@ fn an_executable_that_may_not_be_run_any_more_is_tried_again() {
 
 #[test]
 fn a_master_without_descriptors_left_tries_again() {
-    let cluster = playground!().start();
+    // Workers accept by themselves: whom the master cannot accept would wait.
+    let cluster = playground!().flag("--strategy", "shared").start();
     let master = cluster.master();
     let limit = |count: &str| {
         let mut prlimit = Command::new("prlimit");

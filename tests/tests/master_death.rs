@@ -298,7 +298,9 @@ fn silence_is_enough() {
 
 #[test]
 fn a_master_that_is_suspended_for_less_than_the_timeout_harms_nobody() {
-    let cluster = playground!().flag("--master-timeout", "10s").start();
+    let plan = playground!().flag("--master-timeout", "10s");
+    // With a strategy that needs the master for each connection, new ones wait until it is back.
+    let cluster = plan.flag("--strategy", "shared").start();
     let before = cluster.everybody();
     let mut connections = [cluster.connect_to(0).0, cluster.connect_to(1).0];
     cluster.signal(Signal::STOP);

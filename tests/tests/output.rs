@@ -2,7 +2,7 @@
 
 use hatchery_tests::event::position;
 use hatchery_tests::process::kill;
-use hatchery_tests::{Cluster, http, playground, step};
+use hatchery_tests::{Cluster, playground, step};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -118,8 +118,9 @@ fn every_step_of_the_lifecycle_is_in_the_log() {
 fn a_worker_writes_without_its_master() {
     let cluster = playground!().start();
     cluster.wait_hooks("egg_ready", 3);
+    let (mut connection, _) = cluster.connect_to(0);
     cluster.signal(Signal::STOP);
-    let _ = http::get(cluster.address(), "/panic");
+    let _ = connection.get("/panic");
     cluster.expect("the panic is told", || {
         cluster.stderr().contains("this was asked for")
     });

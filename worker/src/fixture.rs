@@ -4,7 +4,6 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
@@ -18,7 +17,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::accept::Accept;
+use crate::accept::{Accept, Accepted};
 use crate::drain::drain;
 use crate::server::Server;
 
@@ -39,18 +38,23 @@ pub(crate) struct Queue(pub(crate) UnboundedReceiver<io::Result<DuplexStream>>);
 impl Accept for Queue {
     type Stream = DuplexStream;
 
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<DuplexStream>> {
-        match self.0.poll_recv(cx) {
-            Poll::Ready(Some(accepted)) => Poll::Ready(accepted),
-            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+    async fn accept(&mut self) -> io::Result<Accepted<DuplexStream>> {
+        match self.0.recv().await {
+            Some(stream) => Ok(accepted(stream?)),
+            None => std::future::pending().await,
         }
     }
 
-    fn close(mut self, mut take: impl FnMut(DuplexStream)) {
+    fn close(mut self, mut take: impl FnMut(Accepted<DuplexStream>)) {
         while let Ok(Ok(stream)) = self.0.try_recv() {
-            take(stream);
+            take(accepted(stream));
         }
     }
+}
+
+fn accepted(stream: DuplexStream) -> Accepted<DuplexStream> {
+    let listener = 0;
+    Accepted { listener, stream }
 }
 
 pub(crate) struct Fixture {
@@ -69,7 +73,7 @@ impl Fixture {
         let gauges = Arc::new(GaugeCells::new(1));
         let mut server = Server::new(router, Arc::clone(&gauges), limits);
         let (source, queue) = unbounded_channel();
-        server.listen(0, Queue(queue));
+        server.listen(Queue(queue));
         Self {
             server,
             gauges,

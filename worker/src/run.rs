@@ -1,19 +1,19 @@
 //! The life of a worker process, from its boot to its exit code.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use axum::Router;
-use hatchery_protocol::boot::ListenerBoot;
+use hatchery_protocol::boot::{Lane, ListenerBoot};
 use hatchery_protocol::child::gauge::GaugeCells;
 use hatchery_protocol::child::life::{self, Life};
-use hatchery_protocol::child::{BoxError, Child, Draining, Shutdown};
+use hatchery_protocol::child::{BoxError, Child, Draining, Shutdown, Sockets};
 use hatchery_protocol::exit::Exit;
 use tokio::runtime::{Builder, Runtime};
 
+use crate::accept::{Handed, SharedListener};
 use crate::server::Server;
-use crate::{Worker, WorkerContext, accept, drain};
+use crate::{Worker, WorkerContext, drain};
 
 /// Lives the worker's life to its end. The returned code is what `main` should end with.
 ///
@@ -27,12 +27,13 @@ pub fn run(mut child: Child, worker: Box<dyn Worker>) -> Exit {
             return Exit::Internal;
         }
     };
-    let listeners = child.boot().listeners.clone();
     let life = WorkerLife {
         context: WorkerContext::new(&child),
         shutdown: child.shutdown(),
         gauges: child.gauges(),
-        listeners: listeners.into_iter().zip(child.take_listeners()).collect(),
+        lane: child.boot().lane,
+        listeners: child.boot().listeners.clone(),
+        sockets: child.take_sockets(),
         worker,
         router: Router::new(),
         server: None,
@@ -60,9 +61,11 @@ struct WorkerLife {
     context: WorkerContext,
     shutdown: Shutdown,
     gauges: Arc<GaugeCells>,
-    /// Sockets that do not listen yet. Left alone until `open`.
-    listeners: Vec<(ListenerBoot, OwnedFd)>,
-    /// What `start` returned, until `open` takes it.
+    lane: Option<Lane>,
+    listeners: Vec<ListenerBoot>,
+    /// Nothing comes from them yet. Left alone until `listen`.
+    sockets: Sockets,
+    /// What `start` returned, until `listen` takes it.
     router: Router,
     server: Option<Server>,
 }
@@ -74,8 +77,19 @@ impl WorkerLife {
         let gauges = Arc::clone(&self.gauges);
         let server = Server::new(router, gauges, &settings.http);
         let server = self.server.insert(server);
-        for (index, (boot, socket)) in self.listeners.drain(..).enumerate() {
-            server.listen(index, accept::open(&boot, socket)?);
+        let sockets = std::mem::take(&mut self.sockets);
+        let accepting = self.listeners.iter().zip(sockets.listeners).enumerate();
+        for (index, (listener, socket)) in accepting {
+            if let Some(socket) = socket {
+                server.listen(SharedListener::open(index, listener.family, socket)?);
+            }
+        }
+        if let Some(lane) = sockets.lane {
+            let families = self.listeners.iter().map(|l| l.family).collect();
+            let reports = self.lane.is_some_and(|lane| lane.report_closings);
+            let closings = reports.then(|| server.closings());
+            let gauges = Arc::clone(&self.gauges);
+            server.listen(Handed::open(lane, families, gauges, closings)?);
         }
         Ok(())
     }
@@ -97,8 +111,15 @@ impl Life for WorkerLife {
     }
 
     async fn drain(&mut self, order: Draining) {
+        // Somebody may have connected in the moment between the first `listen` and this stop.
+        if self.server.is_none() && self.sockets.lane.is_some() {
+            self.sockets.listeners.clear();
+            if let Err(error) = self.listen() {
+                tracing::warn!("who has connected cannot be served: {error}");
+            }
+        }
         // Closed unused, if they were never opened.
-        self.listeners.clear();
+        self.sockets = Sockets::default();
         if let Some(server) = &mut self.server {
             let lame_duck = self.context.settings().lame_duck;
             drain::drain(server, order, &self.shutdown, lame_duck).await;

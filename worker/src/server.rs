@@ -6,9 +6,10 @@ use axum::Router;
 use hatchery_protocol::boot::HttpLimits;
 use hatchery_protocol::child::CancellationToken;
 use hatchery_protocol::child::gauge::GaugeCells;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use crate::accept::{self, Accept};
+use crate::accept::{self, Accept, Accepted};
 use crate::connection::Http;
 use crate::room::Room;
 use crate::tracker::Tracker;
@@ -41,15 +42,20 @@ impl Server {
         &self.tracker
     }
 
-    /// Begins to serve what `source` gives, as the listener with this index.
-    pub(crate) fn listen(&mut self, index: usize, source: impl Accept) {
+    /// Rung with each connection that is closed from now on.
+    pub(crate) fn closings(&mut self) -> Arc<Notify> {
+        self.room.bell()
+    }
+
+    /// Begins to serve what `source` gives.
+    pub(crate) fn listen(&mut self, source: impl Accept) {
         let http = Arc::clone(&self.http);
         let router = self.router.clone();
         let tracker = Arc::clone(&self.tracker);
-        let take = move |stream, place| {
+        let take = move |accepted: Accepted<_>, place| {
             // Counted before the task runs: a drain that begins now must not overlook it.
-            let guard = tracker.track(index, place);
-            tokio::spawn(Arc::clone(&http).serve(stream, guard, router.clone()));
+            let guard = tracker.track(accepted.listener, place);
+            tokio::spawn(Arc::clone(&http).serve(accepted.stream, guard, router.clone()));
         };
         let accepting = accept::run(source, self.room.clone(), self.stop_accepting.clone(), take);
         self.accepting.push(tokio::spawn(accepting));

@@ -1,9 +1,11 @@
 //! The byte stream of one connection.
 
 use std::io::{self, IoSlice};
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use hatchery_protocol::boot::Family;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -16,6 +18,20 @@ pub(crate) enum Stream {
     Tcp(TcpStream),
     /// From a unix listener.
     Unix(UnixStream),
+}
+
+impl Stream {
+    /// Takes a connected, non-blocking socket into use. To be called on the runtime.
+    ///
+    /// # Errors
+    ///
+    /// The runtime cannot watch it: out of memory, or of watches.
+    pub(crate) fn open(family: Family, socket: OwnedFd) -> io::Result<Self> {
+        match family {
+            Family::Tcp => TcpStream::from_std(socket.into()).map(Self::Tcp),
+            Family::Unix => UnixStream::from_std(socket.into()).map(Self::Unix),
+        }
+    }
 }
 
 /// Calls the same method on whichever stream it is.

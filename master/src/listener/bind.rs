@@ -4,15 +4,18 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use hatchery_protocol::boot::{Family, ListenerBoot, Source};
+use hatchery_protocol::id::Slot;
 use socket2::{Domain, SockAddr, Socket, Type};
 use thiserror::Error;
 
 use super::inherit::inherited;
+use super::per_slot;
 use super::unix::{self, SocketFile};
 use super::{Address, Listen};
-use crate::config::Strategy;
+use crate::strategy::{Strategy, Way};
 
 /// Connections that may wait for a worker, per socket. The kernel caps it at `net.core.somaxconn`.
 const BACKLOG: u32 = 4096;
@@ -35,6 +38,12 @@ pub(crate) enum BindError {
     /// The same address a second time.
     #[error("cannot serve {0} twice: it was given more than once")]
     Twice(Address),
+    /// A strategy that needs a port of our own.
+    #[error(
+        "cannot serve {0} with the strategy {1}: it needs a TCP address that is not inherited; choose \
+         another strategy for it"
+    )]
+    NoPort(String, Strategy),
     /// Nothing was inherited.
     #[error(
         "cannot serve systemd: no socket was inherited (LISTEN_FDS and LISTEN_PID do not name this \
@@ -81,7 +90,8 @@ pub(crate) struct Listener {
     pub(crate) strategy: Strategy,
     pub(super) name: Option<String>,
     pub(super) backlog: u32,
-    pub(super) socket: OwnedFd,
+    /// One, or one for each slot.
+    pub(crate) sockets: Vec<Arc<OwnedFd>>,
     /// Whether somebody else made it listen already.
     pub(super) listening: bool,
     /// The file of a unix socket that is ours to remove.
@@ -101,14 +111,20 @@ impl Listener {
             return Err(BindError::system(&self.address, taken));
         }
         let backlog = i32::try_from(self.backlog).unwrap_or(i32::MAX);
-        rustix::net::listen(&self.socket, backlog)
-            .map_err(|e| BindError::system(&self.address, e.into()))
+        let listen = match self.sockets.as_slice() {
+            [first, others @ ..] => rustix::net::listen(first, backlog)
+                .map_err(io::Error::from)
+                .and_then(|()| per_slot::listen(first, others, backlog)),
+            [] => Ok(()),
+        };
+        listen.map_err(|e| BindError::system(&self.address, e))
     }
 
     /// What a worker is told about it.
     pub(crate) fn boot(&self) -> ListenerBoot {
-        let source = match self.strategy {
-            Strategy::Shared => Source::Accept,
+        let source = match self.strategy.way() {
+            Way::HandOver(_) => Source::Handed,
+            Way::Shared | Way::PerSlot => Source::Accept,
         };
         ListenerBoot {
             address: self.address.clone(),
@@ -116,6 +132,21 @@ impl Listener {
             family: self.family,
             source,
         }
+    }
+
+    /// Whether it matters how many connections each worker has.
+    pub(crate) fn counts_connections(&self) -> bool {
+        self.strategy.counts_connections()
+    }
+
+    /// The socket that a slot's worker accepts from, if it does.
+    pub(crate) fn socket_of(&self, slot: Slot) -> Option<BorrowedFd<'_>> {
+        let index = match self.strategy.way() {
+            Way::HandOver(_) => return None,
+            Way::Shared => 0,
+            Way::PerSlot => usize::try_from(slot).ok()?,
+        };
+        self.sockets.get(index).map(AsFd::as_fd)
     }
 }
 
@@ -136,12 +167,6 @@ impl From<&Listener> for Served {
     }
 }
 
-impl AsFd for Listener {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
-}
-
 /// A socket that is bound, or listens already: what makes a [`Listener`] with what was said about it.
 #[derive(Debug)]
 pub(super) struct Bound {
@@ -153,22 +178,39 @@ pub(super) struct Bound {
 }
 
 impl Bound {
-    fn into_listener(self, listen: &Listen, strategy: Strategy) -> Listener {
-        Listener {
+    fn into_listener(self, listen: &Listen, shares: Shares) -> Result<Listener, BindError> {
+        let strategy = listen.strategy.unwrap_or(shares.strategy);
+        let mut sockets = vec![self.socket];
+        if matches!(strategy.way(), Way::PerSlot) {
+            if self.family != Family::Tcp || self.listening {
+                return Err(BindError::NoPort(self.address, strategy));
+            }
+            per_slot::extend(&mut sockets, shares.workers)
+                .map_err(|e| BindError::system(&self.address, e))?;
+        }
+        let sockets = sockets.into_iter().map(Arc::new).collect();
+        Ok(Listener {
             address: self.address,
             family: self.family,
-            strategy: listen.strategy.unwrap_or(strategy),
+            strategy,
             name: listen.name.clone(),
             backlog: listen.backlog.unwrap_or(BACKLOG),
-            socket: self.socket,
+            sockets,
             listening: self.listening,
             file: self.file,
-        }
+        })
     }
 }
 
+/// Among whom connections are shared, and how where an address does not say otherwise.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shares {
+    pub(crate) strategy: Strategy,
+    pub(crate) workers: u32,
+}
+
 /// Binds every address, or none. `strategy` is for those that do not say otherwise.
-pub(crate) fn bind_all(listens: &[Listen], strategy: Strategy) -> Result<Vec<Listener>, BindError> {
+pub(crate) fn bind_all(listens: &[Listen], shares: Shares) -> Result<Vec<Listener>, BindError> {
     let mut listeners = Vec::new();
     for (i, listen) in listens.iter().enumerate() {
         let address = &listen.address;
@@ -182,7 +224,9 @@ pub(crate) fn bind_all(listens: &[Listen], strategy: Strategy) -> Result<Vec<Lis
             Address::Unix(path) => vec![unix::bind(path)?],
             Address::Systemd => inherited()?,
         };
-        listeners.extend(bound.into_iter().map(|b| b.into_listener(listen, strategy)));
+        for bound in bound {
+            listeners.push(bound.into_listener(listen, shares)?);
+        }
     }
     Ok(listeners)
 }
@@ -200,6 +244,8 @@ fn bind_tcp(address: SocketAddr) -> Result<Bound, BindError> {
         }
         // A restart must not wait for connections of the previous life to leave TIME_WAIT.
         socket.set_reuse_address(true)?;
+        // Accepted sockets inherit it, which saves a system call for each.
+        socket.set_tcp_nodelay(true)?;
         socket.bind(&SockAddr::from(address))?;
         let real = socket.local_addr()?.as_socket().unwrap_or(address);
         Ok((socket, real))
@@ -220,8 +266,13 @@ mod tests {
 
     use super::*;
 
+    const SHARES: Shares = Shares {
+        strategy: Strategy::ROUND_ROBIN,
+        workers: 3,
+    };
+
     fn bind(text: &str) -> Result<Vec<Listener>, BindError> {
-        bind_all(&[text.parse().unwrap()], Strategy::default())
+        bind_all(&[text.parse().unwrap()], SHARES)
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use thiserror::Error;
 
 use super::{Address, AddressError};
-use crate::config::Strategy;
+use crate::strategy::Strategy;
 
 /// An address with its options: `127.0.0.1:7001?strategy=shared&backlog=512`.
 ///

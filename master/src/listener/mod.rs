@@ -8,10 +8,11 @@ mod address;
 mod bind;
 mod inherit;
 mod listen;
+mod per_slot;
 mod unix;
 
 pub(crate) use address::MAX_UNIX_PATH;
 pub use address::{Address, AddressError};
-pub(crate) use bind::{BindError, Listener, Served, bind_all};
+pub(crate) use bind::{BindError, Listener, Served, Shares, bind_all};
 pub use listen::{Listen, ListenError};
 pub(crate) use unix::SocketFile;

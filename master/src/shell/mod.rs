@@ -28,6 +28,7 @@ pub use run::run;
 
 use crate::config::Config;
 use crate::control::{EventsTo, StatusTo};
+use crate::handoff::Handoff;
 use crate::journal::Journal;
 use crate::launch::Launcher;
 use crate::listener::{Listener, Served};
@@ -67,6 +68,8 @@ struct Shell {
     spawner: Spawner,
     /// Empty once the master gave them up.
     listeners: Vec<Listener>,
+    /// The thread that accepts, if there is a listener for it.
+    handoff: Option<Handoff>,
     /// What the listeners are called; it outlives them.
     served: Vec<Served>,
     processes: BTreeMap<ChildId, Process>,

@@ -2,10 +2,10 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use hatchery_protocol::boot::{Boot, ChildSettings};
+use hatchery_protocol::boot::{Boot, ChildSettings, Lane};
 use hatchery_protocol::control::LaunchReport;
 use hatchery_protocol::event::EventName;
 use hatchery_protocol::exit::Exit;
@@ -34,14 +34,19 @@ impl Shell {
                     process.kill();
                 }
             }
-            Action::CloseListeners => self.listeners.clear(),
+            Action::CloseListeners => self.close_listeners(),
             Action::Record(note) => self.record(note),
             Action::Exit { exit } => self.end(exit),
         }
     }
 
     fn spawn(&mut self, child: ChildId, events: &mut VecDeque<Event>) {
-        let created = self.spawner.spawn(child.seat).and_then(|spawned| {
+        let mut lane = None;
+        let created = self.lane(child).and_then(|workers_end| {
+            lane = workers_end;
+            self.spawner.spawn(child.seat)
+        });
+        let created = created.and_then(|spawned| {
             let pid = spawned.pid;
             Process::mind(child, spawned, &self.output, self.inputs.clone()).inspect_err(|_| {
                 // A process that cannot be watched must not live. It is nobody's, and will be reaped
@@ -52,6 +57,7 @@ impl Shell {
         let process = match created {
             Ok(process) => process,
             Err(error) => {
+                self.forget_lane(child);
                 return events.push_back(Event::SpawnFailed {
                     child,
                     error: error.to_string(),
@@ -62,11 +68,12 @@ impl Shell {
             child,
             pid: process.pid.as_raw_nonzero().get().cast_unsigned(),
         });
-        let boot = ToChild::Boot(Box::new(self.boot(child)));
+        let boot = ToChild::Boot(Box::new(self.boot(child, lane.is_some())));
         let (stdout, stderr) = (rustix::stdio::stdout(), rustix::stdio::stderr());
         let mut fds: Vec<BorrowedFd<'_>> = vec![stdout, stderr];
-        if child.seat.role() == Role::Worker {
-            fds.extend(self.listeners.iter().map(|listener| listener.as_fd()));
+        fds.extend(lane.as_ref().map(|lane| lane.as_fd()));
+        if let Some(slot) = child.seat.slot() {
+            fds.extend(self.listeners.iter().filter_map(|l| l.socket_of(slot)));
         }
         if let Err(error) = process.link.send_boot(&boot, &fds) {
             events.push_back(Event::LinkBroken {
@@ -77,7 +84,28 @@ impl Shell {
         self.processes.insert(child, process);
     }
 
-    fn boot(&self, child: ChildId) -> Boot {
+    /// The worker's end of a new lane, for a worker that is handed connections.
+    fn lane(&self, child: ChildId) -> io::Result<Option<OwnedFd>> {
+        match &self.handoff {
+            Some(handoff) if child.seat.role() == Role::Worker => handoff.lane(child).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    fn forget_lane(&self, child: ChildId) {
+        if let Some(handoff) = &self.handoff {
+            handoff.gone(child);
+        }
+    }
+
+    fn close_listeners(&mut self) {
+        if let Some(handoff) = &self.handoff {
+            handoff.close();
+        }
+        self.listeners.clear();
+    }
+
+    fn boot(&self, child: ChildId, lane: bool) -> Boot {
         let config = &self.config;
         let (start_timeout, listeners) = match child.seat {
             Seat::Agent => (config.agent_start_timeout, Vec::new()),
@@ -105,6 +133,10 @@ impl Shell {
                 log_level: config.log_level.clone(),
             },
             listeners,
+            lane: lane.then(|| Lane {
+                report_closings: config.http.max_connections > 0
+                    || self.listeners.iter().any(Listener::counts_connections),
+            }),
             agent: self.supervisor.ready_agent(),
             workers: self.supervisor.ready_workers(),
         }
@@ -117,6 +149,9 @@ impl Shell {
                     error: error.to_string(),
                 };
             }
+        }
+        if let Some(handoff) = &self.handoff {
+            handoff.open();
         }
         Event::Listening
     }
@@ -166,6 +201,9 @@ impl Shell {
         let Some(process) = self.processes.get(&child) else {
             return;
         };
+        if let Some(handoff) = &self.handoff {
+            handoff.retire(child);
+        }
         if process.link.send(&ToChild::Drain { budget }).is_err() {
             // The link is of no use; the signal means the same.
             process.terminate();
@@ -213,6 +251,7 @@ impl Shell {
 
     /// Lets go of a process that is gone, keeping what it counted.
     pub(super) fn forget(&mut self, child: ChildId) {
+        self.forget_lane(child);
         let Some(process) = self.processes.remove(&child) else {
             return;
         };

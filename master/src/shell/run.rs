@@ -17,9 +17,10 @@ use tokio::sync::mpsc;
 use super::{INPUTS, Input, Shell};
 use crate::config::Config;
 use crate::control;
+use crate::handoff::Handoff;
 use crate::journal::Journal;
 use crate::launch::Launcher;
-use crate::listener::{BindError, Served, SocketFile, bind_all};
+use crate::listener::{BindError, Served, Shares, SocketFile, bind_all};
 use crate::output::Output;
 use crate::pid_file::PidFile;
 use crate::runtime_dir::{RuntimeDir, RuntimeDirError};
@@ -54,7 +55,10 @@ impl StartError {
     const fn exit(&self) -> Exit {
         match self {
             Self::RuntimeDir(RuntimeDirError::AlreadyRunning { .. }) => Exit::RunState,
-            Self::RuntimeDir(_) | Self::Events { .. } | Self::PidFile { .. } => Exit::BadConfig,
+            Self::RuntimeDir(_)
+            | Self::Events { .. }
+            | Self::PidFile { .. }
+            | Self::Bind(BindError::NoPort(..)) => Exit::BadConfig,
             Self::Bind(_) => Exit::BindFailed,
             Self::System(_) => Exit::Internal,
         }
@@ -150,7 +154,11 @@ fn prepare(config: Config, inputs: mpsc::Sender<Input>) -> Result<Prepared, Star
         tracing::warn!("cannot become a subreaper: {error}");
     }
     let runtime_dir = RuntimeDir::acquire(&config.runtime_dir)?;
-    let listeners = bind_all(&config.listen, config.strategy)?;
+    let shares = Shares {
+        strategy: config.strategy,
+        workers: config.workers,
+    };
+    let listeners = bind_all(&config.listen, shares)?;
     let journal = Journal::open(config.events.as_deref(), FIRST_GENERATION).map_err(|source| {
         StartError::Events {
             path: config.events.clone().unwrap_or_default(),
@@ -166,12 +174,19 @@ fn prepare(config: Config, inputs: mpsc::Sender<Input>) -> Result<Prepared, Star
         })?),
         None => None,
     };
+    let handoff = Handoff::start(
+        &listeners,
+        &config.weights,
+        config.http.max_connections,
+        inputs.clone(),
+    )?;
     let shell = Shell {
         supervisor: Supervisor::new(policy(&config)),
         spawner: Spawner::new(&config.name),
         served: listeners.iter().map(Served::from).collect(),
         accepted_before: vec![0; listeners.len()],
         listeners,
+        handoff,
         processes: BTreeMap::new(),
         journal,
         output: Output::start()?,

@@ -15,7 +15,7 @@ use thiserror::Error;
 use super::link::{LinkReader, LinkWriter};
 use super::shared::Shared;
 use super::{signals, watch};
-use crate::boot::{Boot, ENV_MASTER, ENV_PROTOCOL, ENV_ROLE, OnMasterDeath};
+use crate::boot::{Boot, ENV_MASTER, ENV_PROTOCOL, ENV_ROLE, ListenerBoot, OnMasterDeath, Source};
 use crate::exit::Exit;
 use crate::id::{Role, Seat};
 use crate::message::{FromChild, MessageError, ToChild, read_message};
@@ -150,13 +150,7 @@ impl Origin {
         let (Some(stdout), Some(stderr)) = (fds.pop_front(), fds.pop_front()) else {
             return Err(BootError::NoBoot("it came without its descriptors".into()));
         };
-        if fds.len() != boot.listeners.len() {
-            return Err(BootError::NoBoot(format!(
-                "it names {} listeners and came with {} sockets",
-                boot.listeners.len(),
-                fds.len()
-            )));
-        }
+        let sockets = Sockets::assign(&boot, fds)?;
         let writer = LinkWriter::new(link).map_err(BootError::Prepare)?;
         let shared = Shared::new(&boot, writer).map_err(BootError::Prepare)?;
         let shared = Arc::new(shared);
@@ -166,7 +160,7 @@ impl Origin {
         let child = Child {
             boot,
             master: self.master,
-            listeners: fds.into(),
+            sockets,
             output: Some((stdout, stderr)),
             shared,
         };
@@ -175,12 +169,43 @@ impl Origin {
     }
 }
 
+/// Where a worker's connections come from.
+#[derive(Debug, Default)]
+pub struct Sockets {
+    /// The worker's end of the lane on which the master hands connections over.
+    pub lane: Option<OwnedFd>,
+    /// For each of [`Boot::listeners`] the socket to accept from, if the worker is to accept.
+    pub listeners: Vec<Option<OwnedFd>>,
+}
+
+impl Sockets {
+    fn assign(boot: &Boot, mut fds: VecDeque<OwnedFd>) -> Result<Self, BootError> {
+        let accepts = |listener: &&ListenerBoot| listener.source == Source::Accept;
+        let lanes = usize::from(boot.lane.is_some());
+        let expected = boot.listeners.iter().filter(accepts).count() + lanes;
+        if fds.len() != expected {
+            return Err(BootError::NoBoot(format!(
+                "it names {expected} sockets and came with {}",
+                fds.len()
+            )));
+        }
+        let lane = boot.lane.and_then(|_| fds.pop_front());
+        let mut socket = |listener| accepts(&listener).then(|| fds.pop_front()).flatten();
+        let listeners = boot.listeners.iter().map(&mut socket).collect();
+        Ok(Self { lane, listeners })
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &OwnedFd> {
+        self.lane.iter().chain(self.listeners.iter().flatten())
+    }
+}
+
 /// A process that knows what it is and watches its master.
 #[derive(Debug)]
 pub struct Child {
     boot: Boot,
     master: u32,
-    pub(super) listeners: Vec<OwnedFd>,
+    pub(super) sockets: Sockets,
     pub(super) output: Option<(OwnedFd, OwnedFd)>,
     pub(super) shared: Arc<Shared>,
 }
@@ -196,9 +221,9 @@ impl Child {
         self.master
     }
 
-    /// The sockets of [`Boot::listeners`], in that order; empty after the first call.
-    pub fn take_listeners(&mut self) -> Vec<OwnedFd> {
-        std::mem::take(&mut self.listeners)
+    /// Where connections come from; empty after the first call.
+    pub fn take_sockets(&mut self) -> Sockets {
+        std::mem::take(&mut self.sockets)
     }
 
     /// The order to leave, when it comes.

@@ -28,7 +28,8 @@ mod shutdown;
 mod signals;
 mod watch;
 
-pub use boot::{BootError, Child, Origin};
+pub use crate::sys::watched;
+pub use boot::{BootError, Child, Origin, Sockets};
 pub use context::Context;
 pub use hook::HookError;
 pub use members::Members;

@@ -70,7 +70,7 @@ pub(super) fn start(reader: LinkReader, signals: PipeReader, child: &Child) -> i
         .output
         .iter()
         .flat_map(|(out, err)| [out, err])
-        .chain(&child.listeners)
+        .chain(child.sockets.iter())
         .map(AsRawFd::as_raw_fd)
         .collect();
     let (done, separated) = mpsc::channel();

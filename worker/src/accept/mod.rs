@@ -3,19 +3,20 @@
 //! A source is polled only after the master has said that every process is ready. No failure of a source
 //! ends its loop: a process that is out of descriptors gets some back when connections close.
 
+mod handed;
 mod shared;
 
-use std::future::poll_fn;
+use std::future::Future;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::pin::pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hatchery_protocol::boot::{ListenerBoot, Source};
 use hatchery_protocol::child::CancellationToken;
+use hatchery_protocol::socket;
+use rustix::io::Errno;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+pub(crate) use self::handed::Handed;
 pub(crate) use self::shared::SharedListener;
 use crate::room::{Place, Room};
 
@@ -30,26 +31,26 @@ pub(crate) trait Accept: Send + 'static {
     /// What it gives.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
-    /// The next connection.
+    /// Whether it gives no more than there is room for without being told.
+    const KEEPS_LIMIT: bool = false;
+
+    /// The next connection. Nothing is lost when the future is dropped.
     ///
     /// # Errors
     ///
     /// As accept(2).
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Self::Stream>>;
+    fn accept(&mut self) -> impl Future<Output = io::Result<Accepted<Self::Stream>>> + Send;
 
     /// Closes the source, after having given what clients have connected to it already.
-    fn close(self, take: impl FnMut(Self::Stream));
+    fn close(self, take: impl FnMut(Accepted<Self::Stream>));
 }
 
-/// Takes the socket that came with `boot` into use. To be called on the runtime, once the master listens.
-///
-/// # Errors
-///
-/// The runtime cannot watch it: out of memory, or of watches.
-pub(crate) fn open(boot: &ListenerBoot, socket: OwnedFd) -> io::Result<SharedListener> {
-    match boot.source {
-        Source::Accept => SharedListener::open(boot.family, socket),
-    }
+/// A connection.
+#[derive(Debug)]
+pub(crate) struct Accepted<S> {
+    /// The index of the listener that it came to.
+    pub(crate) listener: usize,
+    pub(crate) stream: S,
 }
 
 /// Passes connections to `take` until `stop`, then closes the source.
@@ -57,14 +58,19 @@ pub(crate) async fn run<A: Accept>(
     mut source: A,
     room: Room,
     stop: CancellationToken,
-    mut take: impl FnMut(A::Stream, Place),
+    mut take: impl FnMut(Accepted<A::Stream>, Place),
 ) {
     let mut stopped = pin!(stop.cancelled());
     let mut backoff = FIRST_BACKOFF;
     loop {
         let next = async {
-            let place = room.place().await;
-            (poll_fn(|cx| source.poll_accept(cx)).await, place)
+            if A::KEEPS_LIMIT {
+                let accepted = source.accept().await;
+                (accepted, room.squeeze_in())
+            } else {
+                let place = room.place().await;
+                (source.accept().await, place)
+            }
         };
         let (accepted, place) = tokio::select! {
             biased;
@@ -72,9 +78,9 @@ pub(crate) async fn run<A: Accept>(
             accepted = next => accepted,
         };
         match accepted {
-            Ok(stream) => {
+            Ok(accepted) => {
                 backoff = FIRST_BACKOFF;
-                take(stream, place);
+                take(accepted, place);
             }
             Err(error) if is_about_one_connection(&error) => {}
             Err(error) => {
@@ -92,29 +98,11 @@ pub(crate) async fn run<A: Accept>(
         }
     }
     // Whoever waits in the queue has connected: this is no time to keep a limit.
-    source.close(|stream| take(stream, Place::default()));
+    source.close(|accepted| take(accepted, room.squeeze_in()));
 }
 
-/// Whether an error belongs to the connection that was about to be accepted: the next may well succeed.
-/// accept(2) lists pending network errors that Linux reports this way.
 fn is_about_one_connection(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    matches!(
-        Errno::from_io_error(error),
-        Some(
-            Errno::CONNABORTED
-                | Errno::CONNRESET
-                | Errno::INTR
-                | Errno::PROTO
-                | Errno::PERM
-                | Errno::NETDOWN
-                | Errno::NOPROTOOPT
-                | Errno::HOSTDOWN
-                | Errno::NONET
-                | Errno::HOSTUNREACH
-                | Errno::NETUNREACH
-        )
-    )
+    Errno::from_io_error(error).is_some_and(socket::is_about_one_connection)
 }
 
 #[cfg(test)]

@@ -5,21 +5,26 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::task::{Context, Poll, ready};
 
 use hatchery_protocol::boot::Family;
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, UnixListener};
 
-use super::Accept;
+use super::{Accept, Accepted};
 use crate::stream::Stream;
 
 /// How many connections a closing listener takes out of its queue at most: with many clients the queue
 /// would fill as fast as it is emptied, and the stop would never begin.
 const LAST_CALL: usize = 1024;
 
-/// A listening socket that this worker shares with others.
+/// A listening socket that this worker accepts from, alone or together with others.
 #[derive(Debug)]
-pub(crate) enum SharedListener {
+pub(crate) struct SharedListener {
+    index: usize,
+    socket: Socket,
+}
+
+#[derive(Debug)]
+enum Socket {
     /// TCP over IPv4 or IPv6.
     Tcp(TcpListener),
     /// A unix stream socket.
@@ -27,61 +32,65 @@ pub(crate) enum SharedListener {
 }
 
 impl SharedListener {
-    /// Registers the socket with the runtime.
-    pub(super) fn open(family: Family, socket: OwnedFd) -> io::Result<Self> {
-        match family {
+    /// Takes the socket of the listener with this index into use. To be called on the runtime, once the
+    /// master listens.
+    ///
+    /// # Errors
+    ///
+    /// The runtime cannot watch it: out of memory, or of watches.
+    pub(crate) fn open(index: usize, family: Family, socket: OwnedFd) -> io::Result<Self> {
+        let socket = match family {
             Family::Tcp => {
-                // Accepted sockets inherit it (tested below), which saves a system call for each.
-                rustix::net::sockopt::set_tcp_nodelay(&socket, true)?;
                 let listener = std::net::TcpListener::from(socket);
                 listener.set_nonblocking(true)?;
-                TcpListener::from_std(listener).map(Self::Tcp)
+                Socket::Tcp(TcpListener::from_std(listener)?)
             }
             Family::Unix => {
                 let listener = std::os::unix::net::UnixListener::from(socket);
                 listener.set_nonblocking(true)?;
-                UnixListener::from_std(listener).map(Self::Unix)
+                Socket::Unix(UnixListener::from_std(listener)?)
             }
-        }
+        };
+        Ok(Self { index, socket })
     }
 }
 
 impl Accept for SharedListener {
     type Stream = Stream;
 
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Stream>> {
-        Poll::Ready(match self {
-            Self::Tcp(listener) => {
-                ready!(listener.poll_accept(cx)).map(|(stream, _)| Stream::Tcp(stream))
-            }
-            Self::Unix(listener) => {
-                ready!(listener.poll_accept(cx)).map(|(stream, _)| Stream::Unix(stream))
-            }
-        })
+    async fn accept(&mut self) -> io::Result<Accepted<Stream>> {
+        let stream = match &self.socket {
+            Socket::Tcp(listener) => Stream::Tcp(listener.accept().await?.0),
+            Socket::Unix(listener) => Stream::Unix(listener.accept().await?.0),
+        };
+        let listener = self.index;
+        Ok(Accepted { listener, stream })
     }
 
-    fn close(self, take: impl FnMut(Stream)) {
+    fn close(self, mut take: impl FnMut(Accepted<Stream>)) {
+        let listener = self.index;
+        let take = |stream| take(Accepted { listener, stream });
         // Without the runtime: it may not know yet of what arrived a moment ago.
-        match self {
-            Self::Tcp(listener) => {
+        match self.socket {
+            Socket::Tcp(listener) => {
                 let Ok(listener) = listener.into_std() else {
                     return;
                 };
                 let next = || {
                     let (stream, _) = listener.accept()?;
                     stream.set_nonblocking(true)?;
-                    TcpStream::from_std(stream).map(Stream::Tcp)
+                    Stream::open(Family::Tcp, stream.into())
                 };
                 last_call(next, take);
             }
-            Self::Unix(listener) => {
+            Socket::Unix(listener) => {
                 let Ok(listener) = listener.into_std() else {
                     return;
                 };
                 let next = || {
                     let (stream, _) = listener.accept()?;
                     stream.set_nonblocking(true)?;
-                    UnixStream::from_std(stream).map(Stream::Unix)
+                    Stream::open(Family::Unix, stream.into())
                 };
                 last_call(next, take);
             }

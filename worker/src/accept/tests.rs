@@ -15,15 +15,6 @@ use super::*;
 use crate::fixture::{Queue, settle};
 use crate::stream::Stream;
 
-fn boot(family: Family) -> ListenerBoot {
-    ListenerBoot {
-        address: "test".into(),
-        name: None,
-        family,
-        source: Source::Accept,
-    }
-}
-
 fn connection() -> DuplexStream {
     duplex(1).1
 }
@@ -37,8 +28,8 @@ async fn no_error_ends_the_loop() {
         Queue(queue),
         Room::default(),
         stop.clone(),
-        move |stream, _| {
-            taken.send(stream).unwrap();
+        move |accepted, _| {
+            taken.send(accepted.stream).unwrap();
         },
     ));
     let begun = Instant::now();
@@ -70,12 +61,12 @@ struct Exhausted(Arc<AtomicUsize>);
 impl Accept for Exhausted {
     type Stream = DuplexStream;
 
-    fn poll_accept(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<DuplexStream>> {
+    async fn accept(&mut self) -> io::Result<Accepted<DuplexStream>> {
         self.0.fetch_add(1, Relaxed);
-        Poll::Ready(Err(Errno::MFILE.into()))
+        Err(Errno::MFILE.into())
     }
 
-    fn close(self, _take: impl FnMut(DuplexStream)) {}
+    fn close(self, _take: impl FnMut(Accepted<DuplexStream>)) {}
 }
 
 #[tokio::test(start_paused = true)]
@@ -94,17 +85,16 @@ async fn a_spell_of_failures_neither_spins_nor_outlives_the_stop() {
 }
 
 #[tokio::test]
-async fn tcp_answers_without_delay_and_empties_its_queue() {
+async fn a_listener_empties_its_queue_before_it_closes() {
     let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
-    let mut listener = open(&boot(Family::Tcp), socket.into()).unwrap();
+    let mut listener = SharedListener::open(0, Family::Tcp, socket.into()).unwrap();
 
     let _client = std::net::TcpStream::connect(address).unwrap();
-    let accepted = poll_fn(|cx| listener.poll_accept(cx)).await.unwrap();
+    let accepted = listener.accept().await.unwrap().stream;
     let Stream::Tcp(accepted) = accepted else {
         panic!("not TCP");
     };
-    assert!(accepted.nodelay().unwrap(), "not inherited");
     let flags = rustix::fs::fcntl_getfl(accepted.as_fd()).unwrap();
     assert!(flags.contains(rustix::fs::OFlags::NONBLOCK));
 
@@ -121,7 +111,7 @@ async fn tcp_answers_without_delay_and_empties_its_queue() {
 async fn a_shared_socket_stays_open_for_the_others() {
     let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
-    let ours = open(&boot(Family::Tcp), socket.try_clone().unwrap().into()).unwrap();
+    let ours = SharedListener::open(0, Family::Tcp, socket.try_clone().unwrap().into()).unwrap();
     ours.close(drop);
     let _client = std::net::TcpStream::connect(address).unwrap();
     // It was made non-blocking for everybody, and its queue is readable at once.
@@ -145,10 +135,10 @@ async fn unix_sockets_are_served_too() {
     rustix::net::listen(&socket, 8).unwrap();
     let listener = std::os::unix::net::UnixListener::from(socket);
     let address = listener.local_addr().unwrap();
-    let mut listener = open(&boot(Family::Unix), listener.into()).unwrap();
+    let mut listener = SharedListener::open(0, Family::Unix, listener.into()).unwrap();
 
     let mut client = std::os::unix::net::UnixStream::connect_addr(&address).unwrap();
-    let mut accepted = poll_fn(|cx| listener.poll_accept(cx)).await.unwrap();
+    let mut accepted = listener.accept().await.unwrap().stream;
     assert!(matches!(accepted, Stream::Unix(_)));
     accepted.write_all(b"hello").await.unwrap();
     drop(accepted);

@@ -1,0 +1,352 @@
+//! The thread that accepts. It waits for sockets, receipts, orders and time in one place, and after each wait
+//! brings everything up to date.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, mpsc as channel};
+use std::time::Duration;
+
+use hatchery_protocol::clock::monotonic;
+use hatchery_protocol::id::{ChildId, Slot};
+use hatchery_protocol::socket::is_about_one_connection;
+use nix::sys::signal::SigSet;
+use rustix::event::{Timespec, epoll};
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, acceptfrom_with};
+use tokio::sync::mpsc;
+
+use super::Order;
+use super::balancer::{Balancer, Connection, PAUSE};
+use super::lane::Lane;
+use super::reserve::Reserve;
+use crate::shell::Input;
+use crate::supervisor::Event;
+
+/// How many connections one socket gives in one turn: others wait for theirs.
+const TURN: usize = 64;
+/// How many connections a closing socket gives at most: with many clients its queue would fill as fast as it
+/// is emptied, and the stop would never begin.
+const LAST_CALL: usize = 1024;
+
+/// What an event is about.
+const BELL: u64 = 0;
+const FIRST_SOURCE: u64 = 1;
+const FIRST_LANE: u64 = 1 << 32;
+
+/// A listening socket.
+#[derive(Debug)]
+pub(super) struct Source {
+    listener: u16,
+    /// Whose socket it is. Only while the slot has no worker that reads, its clients are ours to accept.
+    slot: Option<Slot>,
+    socket: Arc<OwnedFd>,
+    watched: bool,
+}
+
+impl Source {
+    pub(super) const fn new(listener: u16, slot: Option<Slot>, socket: Arc<OwnedFd>) -> Self {
+        Self {
+            listener,
+            slot,
+            socket,
+            watched: false,
+        }
+    }
+
+    fn is_ours(&self, held: &BTreeSet<Slot>) -> bool {
+        self.slot.is_none_or(|slot| !held.contains(&slot))
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Acceptor {
+    epoll: OwnedFd,
+    bell: Arc<OwnedFd>,
+    orders: channel::Receiver<Order>,
+    inputs: mpsc::Sender<Input>,
+    sources: Vec<Source>,
+    balancer: Balancer<OwnedFd>,
+    lanes: BTreeMap<ChildId, (u64, Lane)>,
+    /// Whose lane has which number in events.
+    children: BTreeMap<u64, ChildId>,
+    next_lane: u64,
+    /// Questions that did not fit on their lanes.
+    unasked: Vec<(ChildId, u64)>,
+    /// Whether the sockets listen.
+    open: bool,
+    reserve: Reserve,
+    /// Until when nothing is accepted, because there are no descriptors.
+    exhausted: Option<Duration>,
+    /// Whether the last attempt to accept failed: a spell of failures is one line in the log.
+    failing: bool,
+}
+
+impl Acceptor {
+    pub(super) fn new(
+        sources: Vec<Source>,
+        balancer: Balancer<OwnedFd>,
+        orders: channel::Receiver<Order>,
+        bell: Arc<OwnedFd>,
+        inputs: mpsc::Sender<Input>,
+    ) -> io::Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let data = epoll::EventData::new_u64(BELL);
+        epoll::add(&epoll, &bell, data, epoll::EventFlags::IN)?;
+        Ok(Self {
+            epoll,
+            bell,
+            orders,
+            inputs,
+            sources,
+            balancer,
+            lanes: BTreeMap::new(),
+            children: BTreeMap::new(),
+            next_lane: FIRST_LANE,
+            unasked: Vec::new(),
+            open: false,
+            reserve: Reserve::default(),
+            exhausted: None,
+            failing: false,
+        })
+    }
+
+    pub(super) fn run(mut self) {
+        // Signals are the main thread's.
+        let _ = SigSet::all().thread_block();
+        self.reserve.fill(&self.bell);
+        let mut ready = Vec::with_capacity(256);
+        loop {
+            self.wait(&mut ready);
+            for event in &ready {
+                if event.data.u64() >= FIRST_LANE {
+                    self.read_receipts(event.data.u64());
+                }
+            }
+            if !self.take_orders() {
+                return;
+            }
+            for event in &ready {
+                let source = event.data.u64().wrapping_sub(FIRST_SOURCE);
+                self.accept(usize::try_from(source).unwrap_or(usize::MAX));
+            }
+            self.hand_over();
+            self.reserve.fill(&self.bell);
+            self.watch();
+        }
+    }
+
+    fn wait(&mut self, ready: &mut Vec<epoll::Event>) {
+        ready.clear();
+        let now = monotonic();
+        let retry = (!self.unasked.is_empty()).then_some(now + PAUSE);
+        let times = [self.balancer.deadline(now), self.exhausted, retry];
+        let timeout = times.into_iter().flatten().min().map(|time| {
+            // Not a moment too early, or it would be looked at twice.
+            let wait = time.saturating_sub(now) + Duration::from_micros(1);
+            Timespec::try_from(wait).unwrap_or_default()
+        });
+        // It can only be interrupted, and then there is nothing to see.
+        let _ = epoll::wait(
+            &self.epoll,
+            rustix::buffer::spare_capacity(ready),
+            timeout.as_ref(),
+        );
+    }
+
+    /// Follows what the control loop says. `false`: it is over.
+    fn take_orders(&mut self) -> bool {
+        let _ = rustix::io::read(&self.bell, &mut [0; 8]);
+        loop {
+            match self.orders.try_recv() {
+                Ok(Order::Open) => self.open = true,
+                Ok(Order::Join(child, lane)) => self.join(child, lane),
+                Ok(Order::Retire(child)) => self.balancer.retire(child),
+                Ok(Order::Gone(child)) => self.gone(child),
+                Ok(Order::Close(done)) => {
+                    self.close();
+                    let _ = done.send(());
+                }
+                Err(channel::TryRecvError::Empty) => return true,
+                Ok(Order::End) | Err(channel::TryRecvError::Disconnected) => return false,
+            }
+        }
+    }
+
+    fn join(&mut self, child: ChildId, lane: Lane) {
+        let number = self.next_lane;
+        self.next_lane += 1;
+        let data = epoll::EventData::new_u64(number);
+        if let Err(error) = epoll::add(&self.epoll, &lane, data, epoll::EventFlags::IN) {
+            return self.complain(child, &format!("its lane cannot be watched: {error}"));
+        }
+        self.balancer.join(child);
+        self.children.insert(number, child);
+        self.lanes.insert(child, (number, lane));
+    }
+
+    fn gone(&mut self, child: ChildId) {
+        self.balancer.gone(child);
+        if let Some((number, lane)) = self.lanes.remove(&child) {
+            self.children.remove(&number);
+            let _ = epoll::delete(&self.epoll, &lane);
+        }
+    }
+
+    fn read_receipts(&mut self, number: u64) {
+        let Some((child, (_, lane))) = self
+            .children
+            .get(&number)
+            .and_then(|child| Some((*child, self.lanes.get(child)?)))
+        else {
+            return;
+        };
+        let problem = loop {
+            match lane.receipt() {
+                Ok(Some(receipt)) => {
+                    if self.balancer.confirm(child, receipt, monotonic()).is_err() {
+                        break "it confirmed connections that it was never given".to_owned();
+                    }
+                }
+                Ok(None) => return,
+                Err(error) => break format!("its lane failed: {error}"),
+            }
+        };
+        self.complain(child, &problem);
+    }
+
+    /// A worker that does not keep to the protocol gets nothing more, and the supervisor ends it.
+    fn complain(&mut self, child: ChildId, reason: &str) {
+        tracing::error!("{child}: {reason}");
+        self.gone(child);
+        let reason = reason.to_owned();
+        let broken = Event::LinkBroken { child, reason };
+        let _ = self.inputs.try_send(Input::Happened(broken));
+    }
+
+    /// Accepts what there is room for.
+    fn accept(&mut self, source: usize) {
+        let now = monotonic();
+        let Some(source) = self.sources.get(source).filter(|source| source.watched) else {
+            return;
+        };
+        for _ in 0..TURN.min(self.balancer.room(now)) {
+            match accept(source) {
+                Ok(connection) => self.balancer.offer(connection, now),
+                Err(Errno::WOULDBLOCK) => break,
+                Err(error) if is_about_one_connection(error) => {}
+                Err(Errno::MFILE | Errno::NFILE) if self.reserve.release() => {}
+                Err(error) => {
+                    if !self.failing {
+                        tracing::warn!("cannot accept a connection, trying on: {error}");
+                    }
+                    self.failing = true;
+                    self.exhausted = Some(now + PAUSE);
+                    return;
+                }
+            }
+            self.failing = false;
+        }
+    }
+
+    /// Brings connections on their way, until everybody has what there is for him.
+    fn hand_over(&mut self) {
+        let now = monotonic();
+        self.ask();
+        for child in self.balancer.overdue(now) {
+            let numbers = self.lanes.get(&child).map(|(_, lane)| lane.take_back());
+            let question = self.balancer.take_back(child, &numbers.unwrap_or_default());
+            self.unasked.extend(question.map(|number| (child, number)));
+        }
+        self.ask();
+        loop {
+            self.balancer.settle(now);
+            let addressees = self.balancer.addressees();
+            if addressees.is_empty() {
+                return;
+            }
+            for child in addressees {
+                self.send(child, now);
+            }
+        }
+    }
+
+    fn send(&mut self, child: ChildId, now: Duration) {
+        while let Some(parcel) = self.balancer.pack(child) {
+            let sent = self.lanes.get(&child).map(|(_, lane)| lane.send(&parcel));
+            match sent {
+                Some(Ok(())) => self.balancer.sent(child, parcel, now),
+                // Full, or too many descriptors are under way (unix(7)).
+                Some(Err(_)) | None => return self.balancer.unsent(child, parcel, now),
+            }
+        }
+    }
+
+    fn ask(&mut self) {
+        let lanes = &self.lanes;
+        self.unasked.retain(|(child, number)| {
+            let lane = lanes.get(child);
+            lane.is_some_and(|(_, lane)| lane.ask(*number).is_err())
+        });
+    }
+
+    /// Watches the sockets that there is room for. (Edges would not do: a socket that is not looked at for
+    /// lack of room has to be looked at later.)
+    fn watch(&mut self) {
+        let now = monotonic();
+        self.exhausted = self.exhausted.filter(|until| now < *until);
+        let any = self.open && self.exhausted.is_none() && self.balancer.room(now) > 0;
+        let held = self.balancer.held_slots();
+        for (token, source) in (FIRST_SOURCE..).zip(&mut self.sources) {
+            let wanted = any && source.is_ours(&held);
+            if wanted == source.watched {
+                continue;
+            }
+            let done = if wanted {
+                let data = epoll::EventData::new_u64(token);
+                epoll::add(&self.epoll, &source.socket, data, epoll::EventFlags::IN)
+            } else {
+                epoll::delete(&self.epoll, &source.socket)
+            };
+            match done {
+                Ok(()) => source.watched = wanted,
+                Err(error) => tracing::error!("a listening socket cannot be watched: {error}"),
+            }
+        }
+    }
+
+    /// Hands over who has connected, and gives the sockets up.
+    fn close(&mut self) {
+        let now = monotonic();
+        self.balancer.last_call();
+        let held = self.balancer.held_slots();
+        for source in std::mem::take(&mut self.sources) {
+            if source.watched {
+                let _ = epoll::delete(&self.epoll, &source.socket);
+            }
+            if !self.open || !source.is_ours(&held) {
+                continue;
+            }
+            for _ in 0..LAST_CALL {
+                match accept(&source) {
+                    Ok(connection) => self.balancer.offer(connection, now),
+                    Err(error) if is_about_one_connection(error) => {}
+                    Err(_) => break,
+                }
+            }
+        }
+        self.hand_over();
+    }
+}
+
+fn accept(source: &Source) -> Result<Connection<OwnedFd>, Errno> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let (it, client) = acceptfrom_with(&source.socket, flags)?;
+    let client = client.and_then(|client| SocketAddr::try_from(client).ok());
+    Ok(Connection {
+        listener: source.listener,
+        client: client.map(|client| IpAddr::to_canonical(&client.ip())),
+        it,
+    })
+}

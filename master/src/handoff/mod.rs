@@ -1,0 +1,159 @@
+//! The master accepts connections and hands them to workers.
+//!
+//! ```text
+//!  listening sockets ─► acceptor (a thread of its own) ─► lane ─► worker
+//!                          │      ▲                        │
+//!                       balancer  └──────── receipts ◄─────┘
+//! ```
+//!
+//! - The thread is apart from the control loop: a flood of connections delays no heartbeat, a flood of
+//!   control messages no connection.
+//! - The master's copy of a connection is closed when the worker has confirmed it, and before that the
+//!   worker reads nothing from it. So a connection of a worker that dies or leaves before that is given to
+//!   another one, and nobody sees it twice.
+//! - The master keeps the worker's end of a lane open, too. What a worker leaves unread for too long the
+//!   master reads itself: whoever reads a packet first has it.
+//!
+//! | file | idea |
+//! |---|---|
+//! | `balancer` | who gets which connection; pure |
+//! | `acceptor` | the thread: accepts, sends, reads receipts |
+//! | `lane` | the master's view of one lane |
+//! | `reserve` | descriptors for bad times |
+
+mod acceptor;
+mod balancer;
+mod lane;
+mod reserve;
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, mpsc as channel};
+use std::time::Duration;
+
+use hatchery_protocol::id::{ChildId, Slot};
+use rustix::event::{EventfdFlags, eventfd};
+use tokio::sync::mpsc;
+
+use self::acceptor::{Acceptor, Source};
+use self::balancer::Balancer;
+use self::lane::Lane;
+use crate::listener::Listener;
+use crate::shell::Input;
+use crate::strategy::{Choose, Way, Weights, for_vacant_slots};
+
+/// How long a stop waits for those who have connected to be passed on.
+const LAST_CALL: Duration = Duration::from_millis(200);
+
+/// What the acceptor is told.
+#[derive(Debug)]
+enum Order {
+    /// The addresses listen: begin.
+    Open,
+    /// A worker was started.
+    Join(ChildId, Lane),
+    /// A worker was asked to leave.
+    Retire(ChildId),
+    /// A worker is gone.
+    Gone(ChildId),
+    /// Hand over who has connected, close the sockets, answer.
+    Close(channel::SyncSender<()>),
+    /// Leave.
+    End,
+}
+
+/// The acceptor, as the control loop sees it. Ends with this value.
+#[derive(Debug)]
+pub(crate) struct Handoff {
+    orders: channel::Sender<Order>,
+    bell: Arc<OwnedFd>,
+}
+
+impl Handoff {
+    /// Starts the thread, if there is a listener that needs it. `most` is how many connections a worker may
+    /// have; 0 is no limit.
+    pub(crate) fn start(
+        listeners: &[Listener],
+        weights: &Weights,
+        most: u32,
+        inputs: mpsc::Sender<Input>,
+    ) -> io::Result<Option<Self>> {
+        let sources: Vec<Source> = (0..).zip(listeners).flat_map(sources).collect();
+        if sources.is_empty() {
+            return Ok(None);
+        }
+        let choosers = listeners.iter().map(|l| chooser(l, weights)).collect();
+        let balancer = Balancer::new(choosers, most);
+        let (orders, received) = channel::channel();
+        let bell = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        let acceptor = Acceptor::new(sources, balancer, received, Arc::clone(&bell), inputs)?;
+        std::thread::Builder::new()
+            .name("hatchery-accept".into())
+            .spawn(move || acceptor.run())?;
+        Ok(Some(Self { orders, bell }))
+    }
+
+    /// The addresses listen from now on.
+    pub(crate) fn open(&self) {
+        self.order(Order::Open);
+    }
+
+    /// The worker's end of a new lane, for a worker that is about to be started.
+    pub(crate) fn lane(&self, child: ChildId) -> io::Result<OwnedFd> {
+        let (lane, workers_end) = Lane::new()?;
+        self.order(Order::Join(child, lane));
+        Ok(workers_end)
+    }
+
+    /// Nothing more for this worker.
+    pub(crate) fn retire(&self, child: ChildId) {
+        self.order(Order::Retire(child));
+    }
+
+    /// This worker is no more.
+    pub(crate) fn gone(&self, child: ChildId) {
+        self.order(Order::Gone(child));
+    }
+
+    /// Hands over who has connected already and closes the sockets. What workers have not confirmed yet
+    /// stays in good hands as long as this value lives.
+    pub(crate) fn close(&self) {
+        let (done, closed) = channel::sync_channel(1);
+        self.order(Order::Close(done));
+        // A thread that cannot keep up must not hold up the stop.
+        let _ = closed.recv_timeout(LAST_CALL);
+    }
+
+    fn order(&self, order: Order) {
+        // The thread ends by an order only.
+        let _ = self.orders.send(order);
+        // The counter can only be full, and then the thread is about to look.
+        let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
+    }
+}
+
+impl Drop for Handoff {
+    fn drop(&mut self) {
+        self.order(Order::End);
+    }
+}
+
+/// The sockets of a listener that the master may have to accept from.
+fn sources((index, listener): (u16, &Listener)) -> Vec<Source> {
+    let slots: Vec<Option<Slot>> = match listener.strategy.way() {
+        Way::HandOver(_) => vec![None],
+        Way::Shared => Vec::new(),
+        Way::PerSlot => (0..).map(Some).take(listener.sockets.len()).collect(),
+    };
+    let sockets = slots.into_iter().zip(&listener.sockets);
+    sockets
+        .map(|(slot, socket)| Source::new(index, slot, Arc::clone(socket)))
+        .collect()
+}
+
+fn chooser(listener: &Listener, weights: &Weights) -> Box<dyn Choose> {
+    match listener.strategy.way() {
+        Way::HandOver(make) => make(weights),
+        Way::Shared | Way::PerSlot => for_vacant_slots(),
+    }
+}

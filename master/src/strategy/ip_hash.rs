@@ -1,0 +1,100 @@
+//! For one client's address the same worker: for state that a worker keeps about its clients.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::net::IpAddr;
+
+use hatchery_protocol::id::Slot;
+
+use super::round_robin::RoundRobin;
+use super::{Candidate, Choose, Definition, Way};
+
+pub(super) const STRATEGY: Definition = Definition {
+    name: "ip-hash",
+    alias: None,
+    way: Way::HandOver(|_| Box::<IpHash>::default()),
+    counts_connections: false,
+};
+
+/// Rendezvous hashing: every slot bids for a client and the highest bid wins. When a slot goes, only its
+/// clients move; when it comes back, only those return. Nobody waits for a slot that is not there.
+#[derive(Debug, Default)]
+struct IpHash {
+    /// For clients without an address.
+    turns: RoundRobin,
+}
+
+impl Choose for IpHash {
+    fn choose(&mut self, client: Option<IpAddr>, candidates: &[Candidate]) -> usize {
+        let Some(client) = client else {
+            return self.turns.choose(client, candidates);
+        };
+        // One client of a dual-stack socket is one client, however it is written.
+        let client = client.to_canonical();
+        let bids = candidates.iter().map(|c| bid(client, c.slot)).enumerate();
+        bids.max_by_key(|(_, bid)| *bid)
+            .map_or(0, |(index, _)| index)
+    }
+}
+
+/// The same in every run and build: clients come back after a restart, too.
+fn bid(client: IpAddr, slot: Slot) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (client, slot).hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::strategy::candidates;
+
+    fn clients() -> impl Iterator<Item = IpAddr> {
+        (0..1000).map(|i: u32| Ipv4Addr::from_bits(0x0a00_0000 + i).into())
+    }
+
+    fn slot_of(client: IpAddr, slots: &[Slot]) -> Slot {
+        let candidates = candidates(slots);
+        let index = IpHash::default().choose(Some(client), &candidates);
+        candidates[index].slot
+    }
+
+    #[test]
+    fn a_slot_that_goes_takes_only_its_own_clients() {
+        for client in clients() {
+            let before = slot_of(client, &[0, 1, 2, 3]);
+            let after = slot_of(client, &[0, 1, 3]);
+            assert!(before == 2 || before == after, "{client} moved");
+        }
+    }
+
+    #[test]
+    fn clients_are_spread() {
+        let mut counts = [0; 4];
+        for client in clients() {
+            counts[slot_of(client, &[0, 1, 2, 3]) as usize] += 1;
+        }
+        assert!(
+            counts.iter().all(|count| (200..300).contains(count)),
+            "{counts:?}"
+        );
+    }
+
+    #[test]
+    fn a_client_is_the_same_in_both_notations() {
+        for client in clients().take(50) {
+            let IpAddr::V4(v4) = client else { continue };
+            let mapped = v4.to_ipv6_mapped().into();
+            assert_eq!(slot_of(client, &[0, 1, 2]), slot_of(mapped, &[0, 1, 2]));
+        }
+    }
+
+    #[test]
+    fn clients_without_an_address_take_turns() {
+        let mut strategy = IpHash::default();
+        let two = candidates(&[0, 1]);
+        let turns: Vec<_> = (0..4).map(|_| strategy.choose(None, &two)).collect();
+        assert_eq!(turns, [0, 1, 0, 1]);
+    }
+}
