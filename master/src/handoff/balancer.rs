@@ -58,6 +58,8 @@ pub(super) struct Balancer<C> {
     most: u32,
     /// The address is given up: those who are here are placed whatever the limits.
     last_call: bool,
+    /// Who may get a connection, and what a strategy sees of them; kept for its memory only.
+    candidates: (Vec<ChildId>, Vec<Candidate>),
 }
 
 /// What the master knows of one worker.
@@ -70,6 +72,8 @@ struct Lane<C> {
     outbox: VecDeque<Connection<C>>,
     /// Sent and unconfirmed, oldest first.
     sent: VecDeque<(Parcel<C>, Duration)>,
+    /// How many connections those are.
+    under_way: usize,
     /// The number of the last parcel.
     number: u64,
     /// How many connections it had at its last receipt.
@@ -90,8 +94,7 @@ enum State {
 impl<C> Lane<C> {
     /// How many connections are on their way to it.
     fn unconfirmed(&self) -> usize {
-        let sent = self.sent.iter().map(|(parcel, _)| parcel.connections.len());
-        self.outbox.len() + sent.sum::<usize>()
+        self.outbox.len() + self.under_way
     }
 
     fn connections(&self) -> u64 {
@@ -122,6 +125,7 @@ impl<C> Balancer<C> {
             choosers,
             most,
             last_call: false,
+            candidates: (Vec::new(), Vec::new()),
         }
     }
 
@@ -132,6 +136,7 @@ impl<C> Balancer<C> {
             paused: Duration::ZERO,
             outbox: VecDeque::new(),
             sent: VecDeque::new(),
+            under_way: 0,
             number: 0,
             open: 0,
         };
@@ -164,10 +169,11 @@ impl<C> Balancer<C> {
 
     /// Puts a connection into an outbox, or gives it back.
     fn place(&mut self, connection: Connection<C>, now: Duration) -> Option<Connection<C>> {
-        let (children, candidates) = self.candidates(now);
+        self.find_candidates(now);
+        let (children, candidates) = &self.candidates;
         let chooser = self.choosers.get_mut(usize::from(connection.listener));
         let chosen = match (chooser, candidates.is_empty()) {
-            (Some(chooser), false) => chooser.choose(connection.client, &candidates),
+            (Some(chooser), false) => chooser.choose(connection.client, candidates),
             _ => return Some(connection),
         };
         let child = children.get(chosen).or(children.first());
@@ -178,23 +184,24 @@ impl<C> Balancer<C> {
         None
     }
 
-    fn candidates(&self, now: Duration) -> (Vec<ChildId>, Vec<Candidate>) {
-        let fits = |lane: &Lane<C>| match lane.state {
-            // It will find them when it begins to read.
-            State::Joined | State::Reading | State::Stalled if self.last_call => true,
-            State::Joined | State::Reading | State::Stalled | State::Leaving => {
-                lane.room(self.most, now) > 0
-            }
-        };
-        let lanes = self.lanes.iter().filter(|(_, lane)| fits(lane));
-        let candidate = |(child, lane): (&ChildId, &Lane<C>)| {
-            let candidate = Candidate {
-                slot: child.seat.slot()?,
-                connections: lane.connections(),
+    fn find_candidates(&mut self, now: Duration) {
+        let (children, candidates) = &mut self.candidates;
+        children.clear();
+        candidates.clear();
+        for (child, lane) in &self.lanes {
+            let fits = match lane.state {
+                // It will find them when it begins to read.
+                State::Joined | State::Reading | State::Stalled if self.last_call => true,
+                State::Joined | State::Reading | State::Stalled | State::Leaving => {
+                    lane.room(self.most, now) > 0
+                }
             };
-            Some((*child, candidate))
-        };
-        lanes.filter_map(candidate).unzip()
+            if let (true, Some(slot)) = (fits, child.seat.slot()) {
+                children.push(*child);
+                let connections = lane.connections();
+                candidates.push(Candidate { slot, connections });
+            }
+        }
     }
 
     /// Gives out who waits, as far as there is room. After the last call nobody waits: who cannot be placed,
@@ -232,6 +239,7 @@ impl<C> Balancer<C> {
     pub(super) fn sent(&mut self, child: ChildId, parcel: Parcel<C>, now: Duration) {
         if let Some(lane) = self.lanes.get_mut(&child) {
             lane.number = parcel.number;
+            lane.under_way += parcel.connections.len();
             lane.sent.push_back((parcel, now));
         }
     }
@@ -268,6 +276,7 @@ impl<C> Balancer<C> {
             let Some((mut parcel, _)) = lane.sent.pop_front() else {
                 break;
             };
+            lane.under_way -= parcel.connections.len();
             // An earlier one has its own receipt, unless the worker summed up.
             let taken = if parcel.number == receipt.number {
                 usize::from(receipt.taken)
@@ -284,6 +293,7 @@ impl<C> Balancer<C> {
         }
         if receipt.leaving {
             lane.state = State::Leaving;
+            lane.under_way = 0;
             lost.extend(lane.sent.drain(..).flat_map(|(p, _)| p.connections));
             lost.append(&mut lane.outbox.drain(..).collect());
         }
@@ -314,6 +324,8 @@ impl<C> Balancer<C> {
             .into_iter()
             .partition::<VecDeque<_>, _>(|(parcel, _)| numbers.contains(&parcel.number));
         lane.sent = read;
+        let under_way = lane.sent.iter().map(|(p, _)| p.connections.len());
+        lane.under_way = under_way.sum();
         let unread = unread
             .into_iter()
             .flat_map(|(parcel, _)| parcel.connections);
