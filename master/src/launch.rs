@@ -75,6 +75,8 @@ pub fn launch_daemon(arguments: Vec<OsString>, output: &Path) -> Result<Launched
     let second = log.try_clone().map_err(unwritable)?;
     let (ours, theirs) = std::os::unix::net::UnixStream::pair()
         .map_err(|e| LaunchError::internal(format!("no socket for the report: {e}")))?;
+    // What a service manager opened is meant for this process alone. This makes them close-on-exec.
+    let _ = sd_notify::listen_fds();
     let mut command = Command::new("/proc/self/exe");
     if let Some(name) = std::env::args_os().next() {
         command.arg0(name);

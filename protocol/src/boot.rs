@@ -142,6 +142,8 @@ pub enum Family {
     Tcp,
     /// A unix stream socket.
     Unix,
+    /// UDP over IPv4 or IPv6: no connections, the application gets the socket itself.
+    Udp,
 }
 
 /// How a worker gets its connections.

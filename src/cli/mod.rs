@@ -103,7 +103,7 @@ fn print_config(app: &App, sources: Sources) -> Outcome {
 fn checked(app: &App, sources: Sources) -> Result<Settings, Failure> {
     let (settings, problems) = load(app, sources)?;
     let mut sentences: Vec<String> = problems.iter().map(ToString::to_string).collect();
-    sentences.extend(config::unusable_paths(&settings));
+    sentences.extend(config::unusable_places(&settings));
     bad_config(sentences)?;
     Ok(settings)
 }

@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use error::ConfigError;
 pub(crate) use layer::Layer;
-pub(crate) use paths::unusable_paths;
+pub(crate) use paths::unusable_places;
 pub(crate) use print::to_toml;
 pub(crate) use settings::Settings;
 pub(crate) use value::{name as check_name, path as path_value, timeout as timeout_value};

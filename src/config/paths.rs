@@ -1,10 +1,10 @@
-//! Whether the paths of a configuration can be used, as far as looking tells.
+//! Whether the paths and addresses of a configuration can be used, as far as looking tells.
 //!
 //! Nothing is created here: that is the start's own business, and it may still fail.
 
 use std::path::Path;
 
-use hatchery_master::{Address, CONTROL_SOCKET, check_runtime_dir};
+use hatchery_master::{Address, CONTROL_SOCKET, check_addresses, check_runtime_dir};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
 use super::settings::Settings;
@@ -13,7 +13,7 @@ use super::settings::Settings;
 const MAX_SOCKET_PATH: usize = 107;
 
 /// One sentence for each path that cannot be used.
-pub(crate) fn unusable_paths(settings: &Settings) -> Vec<String> {
+pub(crate) fn unusable_places(settings: &Settings) -> Vec<String> {
     let config = &settings.config;
     let files = [
         ("log_file", settings.front.log_file.as_deref()),
@@ -27,7 +27,11 @@ pub(crate) fn unusable_paths(settings: &Settings) -> Vec<String> {
         .collect();
     let dir = &config.runtime_dir;
     problems.extend(unusable_dir(dir));
+    problems.extend(check_addresses(&config.listen).err().map(|e| e.to_string()));
     for listen in &config.listen {
+        if let Err(error) = listen.unix.check() {
+            problems.push(format!("`listen` cannot be {listen}: {error}"));
+        }
         if let Address::Unix(path) = &listen.address {
             problems.extend(unusable_parent(path).map(|why| told("listen", path, &why)));
         }

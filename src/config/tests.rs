@@ -225,14 +225,14 @@ fn a_problem_elsewhere_does_not_hide_where_the_application_is() {
 }
 
 #[test]
-fn unusable_paths_are_told_each_in_a_sentence() {
+fn unusable_places_are_told_each_in_a_sentence() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");
     std::fs::write(&file, "").unwrap();
     let mut case = Case::new();
     case.flags.runtime_dir = Some(dir.path().join("run"));
     case.flags.events = Some(file.clone());
-    assert_eq!(unusable_paths(&case.load().0), [""; 0]);
+    assert_eq!(unusable_places(&case.load().0), [""; 0]);
 
     let (base, long) = (dir.path().display(), dir.path().join("x".repeat(100)));
     for (key, path, sentence) in [
@@ -271,7 +271,7 @@ fn unusable_paths_are_told_each_in_a_sentence() {
             "events" => case.flags.events = Some(path),
             _ => case.flags.runtime_dir = Some(path),
         }
-        let told = unusable_paths(&case.load().0);
+        let told = unusable_places(&case.load().0);
         assert_eq!(told.len(), 1);
         assert!(told[0].starts_with(&sentence), "{told:?}");
     }

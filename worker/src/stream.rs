@@ -30,6 +30,7 @@ impl Stream {
         match family {
             Family::Tcp => TcpStream::from_std(socket.into()).map(Self::Tcp),
             Family::Unix => UnixStream::from_std(socket.into()).map(Self::Unix),
+            Family::Udp => Err(io::ErrorKind::InvalidInput.into()),
         }
     }
 }

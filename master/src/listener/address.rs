@@ -25,8 +25,22 @@ pub enum Address {
     Tcp(SocketAddr),
     /// `unix:/path`.
     Unix(PathBuf),
-    /// `systemd`: every socket inherited by `LISTEN_FDS` (sd_listen_fds(3)).
-    Systemd,
+    /// `udp:127.0.0.1:5353`: no connections, but a socket that every worker has.
+    Udp(SocketAddr),
+    /// `systemd`, `systemd:NAME`, `systemd#N`: sockets that a service manager hands over.
+    Systemd(Inherited),
+}
+
+/// Which of the sockets that `LISTEN_FDS` hands over (sd_listen_fds(3)).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Inherited {
+    /// `systemd`: all, in the order in which they were handed over.
+    All,
+    /// `systemd:NAME`: those of that `FileDescriptorName=`.
+    Named(String),
+    /// `systemd#N`: the one at this place, counted from 0. (With a colon it could be a name: a name may
+    /// hold anything else.)
+    Nth(usize),
 }
 
 impl Address {
@@ -42,7 +56,10 @@ impl fmt::Display for Address {
         match self {
             Self::Tcp(address) => address.fmt(f),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
-            Self::Systemd => f.write_str("systemd"),
+            Self::Udp(address) => write!(f, "udp:{address}"),
+            Self::Systemd(Inherited::All) => f.write_str("systemd"),
+            Self::Systemd(Inherited::Named(name)) => write!(f, "systemd:{name}"),
+            Self::Systemd(Inherited::Nth(n)) => write!(f, "systemd#{n}"),
         }
     }
 }
@@ -51,8 +68,16 @@ impl fmt::Display for Address {
 #[derive(Debug, PartialEq, Eq, Error)]
 pub enum AddressError {
     /// None of the known forms.
-    #[error("`{0}` is not an address; write 127.0.0.1:7001, [::1]:7001, unix:/path or systemd")]
+    #[error(
+        "`{0}` is not an address; write 127.0.0.1:7001, [::1]:7001, unix:/path, udp:127.0.0.1:5353 or \
+         systemd"
+    )]
     Unknown(String),
+    /// `systemd:` without a name, or `systemd#` without a number.
+    #[error(
+        "`{0}` does not say which socket; write systemd, systemd:NAME or systemd#0 for the first"
+    )]
+    Which(String),
     /// A unix path that is empty or relative.
     #[error("`unix:{0}` needs an absolute path")]
     Relative(String),
@@ -70,8 +95,22 @@ impl FromStr for Address {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
+        let which = || AddressError::Which(text.to_owned());
         if text == "systemd" {
-            return Ok(Self::Systemd);
+            return Ok(Self::Systemd(Inherited::All));
+        }
+        if let Some(name) = text.strip_prefix("systemd:") {
+            let fits = !name.is_empty() && !name.contains([':', '\0']);
+            let named = || Self::Systemd(Inherited::Named(name.to_owned()));
+            return fits.then(named).ok_or_else(which);
+        }
+        if let Some(number) = text.strip_prefix("systemd#") {
+            let nth = |n| Self::Systemd(Inherited::Nth(n));
+            return number.parse().map(nth).map_err(|_| which());
+        }
+        if let Some(address) = text.strip_prefix("udp:") {
+            let unknown = |_| AddressError::Unknown(text.to_owned());
+            return address.parse().map(Self::Udp).map_err(unknown);
         }
         if let Some(path) = text.strip_prefix("unix:") {
             if !path.starts_with('/') {
@@ -102,7 +141,12 @@ mod tests {
             "[::1]:7001",
             "0.0.0.0:0",
             "unix:/run/a.sock",
+            "udp:127.0.0.1:5353",
+            "udp:[::1]:0",
             "systemd",
+            "systemd:web",
+            "systemd:0",
+            "systemd#0",
         ] {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
         }
@@ -117,11 +161,24 @@ mod tests {
             "127.0.0.1",
             "127.0.0.1:99999",
             "tcp:/x",
+            "udp:",
+            "udp:localhost:53",
+            "systemdx",
         ] {
             assert_eq!(
                 text.parse::<Address>(),
                 Err(AddressError::Unknown(text.into()))
             );
+        }
+        for text in [
+            "systemd:",
+            "systemd:a:b",
+            "systemd#",
+            "systemd#first",
+            "systemd#-1",
+        ] {
+            let error = text.parse::<Address>().unwrap_err();
+            assert_eq!(error, AddressError::Which(text.into()));
         }
         assert_eq!(
             "unix:a".parse::<Address>(),

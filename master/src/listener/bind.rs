@@ -11,10 +11,10 @@ use hatchery_protocol::id::Slot;
 use socket2::{Domain, SockAddr, Socket, Type};
 use thiserror::Error;
 
-use super::inherit::inherited;
-use super::per_slot;
+use super::conflict::{Conflict, check_addresses};
+use super::inherit::Inheritance;
 use super::unix::{self, SocketFile};
-use super::{Address, Listen};
+use super::{Address, Listen, per_slot, udp};
 use crate::strategy::{Strategy, Way};
 
 /// Connections that may wait for a worker, per socket. The kernel caps it at `net.core.somaxconn`.
@@ -35,9 +35,9 @@ pub(crate) enum BindError {
         "cannot serve unix:{0}: the path exists and is not a socket; remove it or choose another path"
     )]
     NotASocket(PathBuf),
-    /// The same address a second time.
-    #[error("cannot serve {0} twice: it was given more than once")]
-    Twice(Address),
+    /// Two addresses that exclude each other.
+    #[error(transparent)]
+    Conflict(#[from] Conflict),
     /// A strategy that needs a port of our own.
     #[error(
         "cannot serve {0} with the strategy {1}: it needs a TCP address that is not inherited; choose \
@@ -47,12 +47,26 @@ pub(crate) enum BindError {
     /// Nothing was inherited.
     #[error(
         "cannot serve systemd: no socket was inherited (LISTEN_FDS and LISTEN_PID do not name this \
-         process); start the program from a socket unit"
+         process); start the program from a socket unit, in the foreground"
     )]
     NothingInherited,
-    /// Something else than a listening stream socket was inherited.
-    #[error("cannot serve systemd: inherited descriptor {0} is not a listening stream socket")]
-    WrongKind(usize),
+    /// The service manager says what cannot be.
+    #[error(
+        "cannot serve systemd: LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES do not fit what was inherited ({0})"
+    )]
+    BadEnvironment(io::Error),
+    /// Not the one that was asked for.
+    #[error("cannot serve {address}: no such socket was inherited; {left}")]
+    NoSuchInherited { address: Address, left: String },
+    /// Something that cannot be served was inherited.
+    #[error(
+        "cannot serve systemd: {descriptor} {what}; a socket unit has ListenStream= with Accept=no, or \
+         ListenDatagram= for UDP"
+    )]
+    WrongKind {
+        descriptor: String,
+        what: &'static str,
+    },
 }
 
 impl BindError {
@@ -90,12 +104,13 @@ pub(crate) struct Listener {
     pub(crate) strategy: Strategy,
     pub(super) name: Option<String>,
     pub(super) backlog: u32,
+    /// The file of a unix socket that is ours to remove. Before the socket, so that it goes first: as long
+    /// as the socket is open, nobody else's file can have the same number.
+    pub(super) file: Option<SocketFile>,
     /// One, or one for each slot.
     pub(crate) sockets: Vec<Arc<OwnedFd>>,
-    /// Whether somebody else made it listen already.
+    /// Whether there is nothing to do to make it listen.
     pub(super) listening: bool,
-    /// The file of a unix socket that is ours to remove.
-    pub(super) file: Option<SocketFile>,
 }
 
 impl Listener {
@@ -171,21 +186,30 @@ impl From<&Listener> for Served {
 #[derive(Debug)]
 pub(super) struct Bound {
     pub(super) address: String,
+    /// What somebody else calls it.
+    pub(super) name: Option<String>,
     pub(super) family: Family,
     pub(super) socket: OwnedFd,
+    /// Whether somebody else made it listen already, or it never has to.
     pub(super) listening: bool,
     pub(super) file: Option<SocketFile>,
 }
 
 impl Bound {
     fn into_listener(self, listen: &Listen, shares: Shares) -> Result<Listener, BindError> {
-        let strategy = listen.strategy.unwrap_or(shares.strategy);
+        let strategy = match self.family {
+            // There is only one way to share a socket without connections.
+            Family::Udp => Strategy::SHARED,
+            Family::Tcp | Family::Unix => listen.strategy.unwrap_or(shares.strategy),
+        };
+        // A socket that listens already does so anew for a backlog of another length.
+        let again = listen.backlog.is_some() && self.family != Family::Udp;
         let mut sockets = vec![self.socket];
         if matches!(strategy.way(), Way::PerSlot) {
             if self.family != Family::Tcp || self.listening {
                 return Err(BindError::NoPort(self.address, strategy));
             }
-            per_slot::extend(&mut sockets, shares.workers)
+            per_slot::extend(&mut sockets, shares.workers, &listen.tcp)
                 .map_err(|e| BindError::system(&self.address, e))?;
         }
         let sockets = sockets.into_iter().map(Arc::new).collect();
@@ -193,11 +217,11 @@ impl Bound {
             address: self.address,
             family: self.family,
             strategy,
-            name: listen.name.clone(),
+            name: listen.name.clone().or(self.name),
             backlog: listen.backlog.unwrap_or(BACKLOG),
-            sockets,
-            listening: self.listening,
             file: self.file,
+            sockets,
+            listening: self.listening && !again,
         })
     }
 }
@@ -209,29 +233,30 @@ pub(crate) struct Shares {
     pub(crate) workers: u32,
 }
 
-/// Binds every address, or none. `strategy` is for those that do not say otherwise.
-pub(crate) fn bind_all(listens: &[Listen], shares: Shares) -> Result<Vec<Listener>, BindError> {
+/// Binds every address, or none.
+pub(crate) fn bind_all(
+    listens: &[Listen],
+    shares: Shares,
+    mut inheritance: Inheritance,
+) -> Result<Vec<Listener>, BindError> {
+    check_addresses(listens)?;
     let mut listeners = Vec::new();
-    for (i, listen) in listens.iter().enumerate() {
-        let address = &listen.address;
-        // Port 0 is another port each time.
-        let again = listens.iter().take(i).any(|l| l.address == *address);
-        if again && !matches!(address, Address::Tcp(tcp) if tcp.port() == 0) {
-            return Err(BindError::Twice(address.clone()));
-        }
-        let bound = match address {
-            Address::Tcp(address) => vec![bind_tcp(*address)?],
-            Address::Unix(path) => vec![unix::bind(path)?],
-            Address::Systemd => inherited()?,
+    for listen in listens {
+        let bound = match &listen.address {
+            Address::Tcp(address) => vec![bind_tcp(*address, listen)?],
+            Address::Unix(path) => vec![unix::bind(path, &listen.unix)?],
+            Address::Udp(address) => vec![udp::bind(*address, listen)?],
+            Address::Systemd(which) => inheritance.give(which, listen)?,
         };
         for bound in bound {
             listeners.push(bound.into_listener(listen, shares)?);
         }
     }
+    inheritance.leave();
     Ok(listeners)
 }
 
-fn bind_tcp(address: SocketAddr) -> Result<Bound, BindError> {
+fn bind_tcp(address: SocketAddr, listen: &Listen) -> Result<Bound, BindError> {
     let bind = || -> io::Result<(Socket, SocketAddr)> {
         let socket = Socket::new(
             Domain::for_address(address),
@@ -240,12 +265,11 @@ fn bind_tcp(address: SocketAddr) -> Result<Bound, BindError> {
         )?;
         if address.is_ipv6() {
             // So that `0.0.0.0:80` and `[::]:80` can be served side by side, on every host.
-            socket.set_only_v6(true)?;
+            socket.set_only_v6(listen.v6only.unwrap_or(true))?;
         }
         // A restart must not wait for connections of the previous life to leave TIME_WAIT.
         socket.set_reuse_address(true)?;
-        // Accepted sockets inherit it, which saves a system call for each.
-        socket.set_tcp_nodelay(true)?;
+        listen.tcp.apply(&socket)?;
         socket.bind(&SockAddr::from(address))?;
         let real = socket.local_addr()?.as_socket().unwrap_or(address);
         Ok((socket, real))
@@ -253,6 +277,7 @@ fn bind_tcp(address: SocketAddr) -> Result<Bound, BindError> {
     let (socket, real) = bind().map_err(|e| BindError::system(&address.to_string(), e))?;
     Ok(Bound {
         address: real.to_string(),
+        name: None,
         family: Family::Tcp,
         socket: socket.into(),
         listening: false,
@@ -272,7 +297,7 @@ mod tests {
     };
 
     fn bind(text: &str) -> Result<Vec<Listener>, BindError> {
-        bind_all(&[text.parse().unwrap()], SHARES)
+        bind_all(&[text.parse().unwrap()], SHARES, Inheritance::default())
     }
 
     #[test]

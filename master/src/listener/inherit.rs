@@ -1,57 +1,251 @@
 //! Sockets that a service manager opened for us: sd_listen_fds(3).
+//!
+//! They are taken over before the master opens anything itself, so that the numbers which the environment
+//! names can be nobody else's. They listen already: connections that come before the workers are ready wait
+//! in the backlog.
 
+use std::fmt;
+use std::io;
 use std::os::fd::OwnedFd;
 
 use hatchery_protocol::boot::Family;
-use listenfd::ListenFd;
-use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::net::{AddressFamily, SocketType, sockopt};
+use socket2::{SockAddr, SockRef};
 
 use super::bind::{BindError, Bound};
+use super::{Inherited, Listen};
+use crate::sys;
 
-/// Every inherited socket, in the order of the socket unit. They listen already: connections that come
-/// before the workers are ready wait in the backlog.
-pub(super) fn inherited() -> Result<Vec<Bound>, BindError> {
-    let mut sockets = ListenFd::from_env();
-    if sockets.len() == 0 {
-        return Err(BindError::NothingInherited);
-    }
-    (0..sockets.len()).map(|i| take(&mut sockets, i)).collect()
+/// What was handed over and is not served yet. What is left when this is dropped is closed.
+#[derive(Debug, Default)]
+pub(crate) struct Inheritance {
+    sockets: Vec<Option<Descriptor>>,
+    /// Why there are none, if that is not the way it should be.
+    wrong: Option<io::Error>,
 }
 
-fn take(sockets: &mut ListenFd, index: usize) -> Result<Bound, BindError> {
-    let (address, family, socket) = match sockets.take_tcp_listener(index) {
-        Ok(Some(tcp)) => {
-            let address = tcp
-                .local_addr()
-                .map_err(|e| BindError::system("systemd", e))?;
-            (address.to_string(), Family::Tcp, OwnedFd::from(tcp))
+/// One inherited descriptor, whatever it is.
+#[derive(Debug)]
+struct Descriptor {
+    fd: OwnedFd,
+    number: usize,
+    name: String,
+}
+
+impl fmt::Display for Descriptor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "inherited descriptor {} ({})", self.number, self.name)
+    }
+}
+
+impl Inheritance {
+    /// Takes over what the environment says is meant for this process. To be called once, before anything
+    /// is opened.
+    pub(crate) fn take() -> Self {
+        match sys::inherited_descriptors() {
+            Ok(found) => Self {
+                sockets: (3..)
+                    .zip(found)
+                    .map(|(number, (fd, name))| Some(Descriptor { fd, number, name }))
+                    .collect(),
+                wrong: None,
+            },
+            Err(error) => Self {
+                sockets: Vec::new(),
+                wrong: Some(error),
+            },
         }
-        _ => match sockets.take_unix_listener(index) {
-            Ok(Some(unix)) => {
-                let path = unix
-                    .local_addr()
-                    .ok()
-                    .and_then(|a| a.as_pathname().map(|p| p.display().to_string()));
-                let address = format!("unix:{}", path.unwrap_or_default());
-                (address, Family::Unix, OwnedFd::from(unix))
+    }
+
+    /// The sockets that an address means.
+    pub(super) fn give(
+        &mut self,
+        which: &Inherited,
+        listen: &Listen,
+    ) -> Result<Vec<Bound>, BindError> {
+        if let Some(error) = self.wrong.take() {
+            return Err(BindError::BadEnvironment(error));
+        }
+        if self.sockets.is_empty() {
+            return Err(BindError::NothingInherited);
+        }
+        let found: Vec<Descriptor> = match which {
+            Inherited::All => self.sockets.iter_mut().filter_map(Option::take).collect(),
+            Inherited::Named(name) => {
+                let named = |socket: &&mut Option<Descriptor>| {
+                    socket.as_ref().is_some_and(|socket| socket.name == *name)
+                };
+                let named = self.sockets.iter_mut().filter(named);
+                named.filter_map(Option::take).collect()
             }
-            _ => return Err(BindError::WrongKind(3 + index)),
-        },
+            Inherited::Nth(n) => {
+                let socket = self.sockets.get_mut(*n).and_then(Option::take);
+                socket.into_iter().collect()
+            }
+        };
+        if found.is_empty() {
+            return Err(BindError::NoSuchInherited {
+                address: listen.address.clone(),
+                left: self.names(),
+            });
+        }
+        found.into_iter().map(|d| bound(d, listen)).collect()
+    }
+
+    /// Says what is closed, because no address means it.
+    pub(super) fn leave(self) {
+        for socket in self.sockets.iter().flatten() {
+            tracing::warn!("{socket} is closed: no address to listen on means it");
+        }
+    }
+
+    /// What is there to choose from, for messages.
+    fn names(&self) -> String {
+        let names: Vec<&str> = self.sockets.iter().flatten().map(|d| &*d.name).collect();
+        if names.is_empty() {
+            return "none is left".to_owned();
+        }
+        format!("there are {}", names.join(", "))
+    }
+}
+
+fn bound(descriptor: Descriptor, listen: &Listen) -> Result<Bound, BindError> {
+    let family = kind(&descriptor).map_err(|what| BindError::WrongKind {
+        descriptor: descriptor.to_string(),
+        what,
+    })?;
+    let prepare = || -> io::Result<SockAddr> {
+        rustix::io::ioctl_fionbio(&descriptor.fd, true)?;
+        if family == Family::Tcp {
+            listen.tcp.apply(&descriptor.fd)?;
+        }
+        SockRef::from(&descriptor.fd).local_addr()
     };
-    let prepare = || -> rustix::io::Result<bool> {
-        fcntl_setfd(&socket, FdFlags::CLOEXEC)?;
-        rustix::io::ioctl_fionbio(&socket, true)?;
-        rustix::net::sockopt::socket_acceptconn(&socket)
+    let address = prepare().map_err(|e| BindError::system(&listen.address.to_string(), e))?;
+    Ok(Bound {
+        address: shown(&address, family),
+        // What sd_listen_fds_with_names(3) says of a socket without a name.
+        name: (descriptor.name != "unknown" && !descriptor.name.is_empty())
+            .then_some(descriptor.name),
+        family,
+        socket: descriptor.fd,
+        listening: true,
+        file: None,
+    })
+}
+
+/// What kind of listener it can be, or what is wrong with it.
+fn kind(descriptor: &Descriptor) -> Result<Family, &'static str> {
+    let fd = &descriptor.fd;
+    let look = || -> rustix::io::Result<(AddressFamily, SocketType, bool)> {
+        Ok((
+            sockopt::socket_domain(fd)?,
+            sockopt::socket_type(fd)?,
+            sockopt::socket_acceptconn(fd)?,
+        ))
     };
-    match prepare() {
-        Ok(true) => Ok(Bound {
-            address,
-            family,
-            socket,
-            listening: true,
-            file: None,
-        }),
-        Ok(false) => Err(BindError::WrongKind(3 + index)),
-        Err(e) => Err(BindError::system(&address, e.into())),
+    let Ok((domain, kind, listens)) = look() else {
+        return Err("is not a socket");
+    };
+    let is_ip = matches!(domain, AddressFamily::INET | AddressFamily::INET6);
+    match (kind, listens) {
+        (SocketType::STREAM, true) if is_ip => Ok(Family::Tcp),
+        (SocketType::STREAM, true) if domain == AddressFamily::UNIX => Ok(Family::Unix),
+        (SocketType::DGRAM, _) if is_ip => Ok(Family::Udp),
+        (SocketType::STREAM, false) => Err("is a socket that does not listen"),
+        _ => Err("is neither a listening stream socket nor a UDP socket"),
+    }
+}
+
+fn shown(address: &SockAddr, family: Family) -> String {
+    if let Some(ip) = address.as_socket() {
+        return match family {
+            Family::Udp => format!("udp:{ip}"),
+            Family::Tcp | Family::Unix => ip.to_string(),
+        };
+    }
+    if let Some(path) = address.as_pathname() {
+        return format!("unix:{}", path.display());
+    }
+    let name = address.as_abstract_namespace().unwrap_or_default();
+    format!("unix:@{}", String::from_utf8_lossy(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream, UdpSocket};
+    use std::os::unix::net::{UnixDatagram, UnixListener};
+
+    use super::*;
+
+    fn inheritance(descriptors: Vec<(&str, OwnedFd)>) -> Inheritance {
+        let number = |(number, (name, fd)): (usize, (&str, OwnedFd))| {
+            let name = name.to_owned();
+            Some(Descriptor { fd, number, name })
+        };
+        Inheritance {
+            sockets: (3..).zip(descriptors).map(number).collect(),
+            wrong: None,
+        }
+    }
+
+    fn give(inheritance: &mut Inheritance, text: &str) -> Result<Vec<String>, String> {
+        let listen: Listen = text.parse().unwrap();
+        let super::super::Address::Systemd(which) = &listen.address else {
+            panic!("{text}");
+        };
+        let bound = inheritance.give(which, &listen);
+        let name = |b: Bound| b.name.unwrap_or_else(|| "-".into());
+        bound
+            .map(|bound| bound.into_iter().map(name).collect())
+            .map_err(|error| error.to_string())
+    }
+
+    fn tcp() -> OwnedFd {
+        TcpListener::bind("127.0.0.1:0").unwrap().into()
+    }
+
+    #[test]
+    fn sockets_are_chosen_by_name_and_by_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let unix = UnixListener::bind(dir.path().join("s")).unwrap();
+        let mut all = inheritance(vec![
+            ("web", tcp()),
+            ("admin", unix.into()),
+            ("web", tcp()),
+            ("unknown", UdpSocket::bind("127.0.0.1:0").unwrap().into()),
+        ]);
+        assert_eq!(
+            give(&mut all, "systemd:web"),
+            Ok(vec!["web".into(), "web".into()])
+        );
+        let error = give(&mut all, "systemd:web").unwrap_err();
+        assert!(
+            error.contains("systemd:web") && error.contains("there are admin, unknown"),
+            "{error}"
+        );
+        assert_eq!(give(&mut all, "systemd#3"), Ok(vec!["-".into()]));
+        assert!(give(&mut all, "systemd#3").is_err(), "it is taken");
+        assert!(give(&mut all, "systemd#4").is_err());
+        assert_eq!(give(&mut all, "systemd"), Ok(vec!["admin".into()]));
+        let error = give(&mut all, "systemd").unwrap_err();
+        assert!(error.contains("none is left"), "{error}");
+    }
+
+    #[test]
+    fn everything_else_is_refused_by_what_it_is() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let connection = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let rows: Vec<(OwnedFd, &str)> = vec![
+            (io::pipe().unwrap().0.into(), "is not a socket"),
+            (tempfile::tempfile().unwrap().into(), "is not a socket"),
+            (connection.into(), "does not listen"),
+            (UnixDatagram::unbound().unwrap().into(), "is neither"),
+        ];
+        for (fd, words) in rows {
+            let error = give(&mut inheritance(vec![("odd", fd)]), "systemd").unwrap_err();
+            assert!(error.contains(words), "{error}");
+            assert!(error.contains("inherited descriptor 3 (odd)"), "{error}");
+        }
     }
 }

@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-use super::{Address, AddressError};
+use super::option::{keys, known};
+use super::{Address, AddressError, TcpOptions, UnixOptions};
 use crate::strategy::Strategy;
 
 /// An address with its options: `127.0.0.1:7001?strategy=shared&backlog=512`.
@@ -28,53 +29,13 @@ pub struct Listen {
     pub strategy: Option<Strategy>,
     /// How many connections may wait in the kernel's queue. The kernel caps it at `net.core.somaxconn`.
     pub backlog: Option<u32>,
+    /// Whether an IPv6 address takes no IPv4 clients; it takes none unless this says otherwise.
+    pub v6only: Option<bool>,
+    /// What concerns TCP alone.
+    pub tcp: TcpOptions,
+    /// What concerns unix sockets alone.
+    pub unix: UnixOptions,
 }
-
-/// One option: its name, how it is read into a [`Listen`] and how it is written.
-struct Key {
-    name: &'static str,
-    /// Fails with what the value has to be.
-    read: fn(&mut Listen, &str) -> Result<(), String>,
-    show: fn(&Listen) -> Option<String>,
-}
-
-/// Every option, in the order in which they are written.
-const KEYS: &[Key] = &[
-    Key {
-        name: "name",
-        read: |listen, text| {
-            let harmless = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-            if text.is_empty() || text.len() > 64 || !text.chars().all(harmless) {
-                return Err("1 to 64 characters out of A-Z a-z 0-9 . _ -".to_owned());
-            }
-            listen.name = Some(text.to_owned());
-            Ok(())
-        },
-        show: |listen| listen.name.clone(),
-    },
-    Key {
-        name: "strategy",
-        read: |listen, text| {
-            let strategy = text.parse().map_err(|_| Strategy::names())?;
-            listen.strategy = Some(strategy);
-            Ok(())
-        },
-        show: |listen| listen.strategy.map(|strategy| strategy.to_string()),
-    },
-    Key {
-        name: "backlog",
-        read: |listen, text| {
-            let number = text.parse().ok().filter(|n| (1..=MAX_BACKLOG).contains(n));
-            listen.backlog =
-                Some(number.ok_or_else(|| format!("a number from 1 to {MAX_BACKLOG}"))?);
-            Ok(())
-        },
-        show: |listen| listen.backlog.map(|backlog| backlog.to_string()),
-    },
-];
-
-/// More than any kernel allows.
-const MAX_BACKLOG: u32 = 65_535;
 
 impl From<Address> for Listen {
     fn from(address: Address) -> Self {
@@ -83,6 +44,9 @@ impl From<Address> for Listen {
             name: None,
             strategy: None,
             backlog: None,
+            v6only: None,
+            tcp: TcpOptions::default(),
+            unix: UnixOptions::default(),
         }
     }
 }
@@ -91,7 +55,7 @@ impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.address.fmt(f)?;
         let mut sign = '?';
-        for key in KEYS {
+        for key in keys() {
             if let Some(value) = (key.show)(self) {
                 write!(f, "{sign}{}={value}", key.name)?;
                 sign = '&';
@@ -113,6 +77,16 @@ pub enum ListenError {
         /// What was written.
         option: String,
     },
+    /// An option that the address cannot have.
+    #[error("`{option}` is an option of {of} only, and `{address}` is none of them")]
+    Misplaced {
+        /// Which one.
+        option: &'static str,
+        /// What can have it.
+        of: &'static str,
+        /// What was written.
+        address: Address,
+    },
     /// An option twice.
     #[error("`{option}` was given twice")]
     Twice {
@@ -131,11 +105,6 @@ pub enum ListenError {
     },
 }
 
-fn known() -> String {
-    let names: Vec<_> = KEYS.iter().map(|key| key.name).collect();
-    names.join(", ")
-}
-
 impl FromStr for Listen {
     type Err = ListenError;
 
@@ -147,10 +116,17 @@ impl FromStr for Listen {
         let mut listen = Self::from(address.parse::<Address>()?);
         for option in options.into_iter().flat_map(|options| options.split('&')) {
             let (name, value) = option.split_once('=').unwrap_or((option, ""));
-            let Some(key) = KEYS.iter().find(|key| key.name == name) else {
+            let Some(key) = keys().find(|key| key.name == name) else {
                 let option = name.to_owned();
                 return Err(ListenError::Unknown { option });
             };
+            if !(key.of.has)(&listen.address) {
+                return Err(ListenError::Misplaced {
+                    option: key.name,
+                    of: key.of.words,
+                    address: listen.address,
+                });
+            }
             if (key.show)(&listen).is_some() {
                 return Err(ListenError::Twice { option: key.name });
             }
@@ -175,6 +151,11 @@ mod tests {
             "[::1]:0?name=admin",
             "unix:/run/a.sock?strategy=shared&backlog=16",
             "systemd?name=web.1_2-3&strategy=shared&backlog=65535",
+            "systemd:web?nodelay=true&keepalive=1h 30m",
+            "[::]:80?v6only=false&nodelay=false&keepalive=30s",
+            "unix:/run/a.sock?mode=0660&owner=www-data:1000",
+            "unix:/run/a.sock?owner=:www-data",
+            "udp:[::]:53?name=dns&strategy=shared&v6only=false",
         ] {
             assert_eq!(text.parse::<Listen>().unwrap().to_string(), text);
         }
@@ -207,6 +188,30 @@ mod tests {
                 "127.0.0.1:1?strategy=luck",
                 "for the option `strategy`: it must be ",
             ),
+            (
+                "127.0.0.1:1?mode=0660",
+                "`mode` is an option of unix sockets only, and `127.0.0.1:1` is none",
+            ),
+            ("systemd?owner=root", "`owner` is an option of unix sockets"),
+            ("unix:/a?mode=rw", "it must be octal"),
+            ("unix:/a?mode=+7", "it must be octal"),
+            ("unix:/a?mode=668", "it must be octal"),
+            ("unix:/a?mode=4755", "at most 0777"),
+            ("unix:/a?mode=", "it must be octal"),
+            ("unix:/a?owner=", "it must be USER"),
+            ("unix:/a?owner=a:", "it must be USER"),
+            ("unix:/a?owner=:", "it must be USER"),
+            ("unix:/a?owner=a:b:c", "it must be USER"),
+            ("unix:/a?nodelay=true", "an option of TCP addresses"),
+            ("udp:[::]:1?keepalive=1s", "an option of TCP addresses"),
+            ("udp:[::]:1?backlog=1", "addresses that take connections"),
+            ("0.0.0.0:1?v6only=false", "an option of IPv6 addresses"),
+            ("systemd?v6only=false", "an option of IPv6 addresses"),
+            ("[::]:1?v6only=no", "it must be true or false"),
+            ("[::]:1?keepalive=30", "it must be a time"),
+            ("[::]:1?keepalive=0s", "it must be a time"),
+            ("[::]:1?keepalive=500ms", "it must be a time"),
+            ("[::]:1?keepalive=1day", "it must be a time"),
         ] {
             let error = text.parse::<Listen>().unwrap_err().to_string();
             assert!(error.contains(sentence), "{text}: {error}");

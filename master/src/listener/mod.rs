@@ -6,13 +6,22 @@
 
 mod address;
 mod bind;
+mod conflict;
 mod inherit;
 mod listen;
+mod option;
+mod owner;
 mod per_slot;
+mod tcp;
+mod udp;
 mod unix;
 
 pub(crate) use address::MAX_UNIX_PATH;
-pub use address::{Address, AddressError};
+pub use address::{Address, AddressError, Inherited};
 pub(crate) use bind::{BindError, Listener, Served, Shares, bind_all};
+pub use conflict::{Conflict, check_addresses};
+pub(crate) use inherit::Inheritance;
 pub use listen::{Listen, ListenError};
+pub use owner::{Owner, UnixOptions, UnknownOwner};
+pub use tcp::TcpOptions;
 pub(crate) use unix::SocketFile;

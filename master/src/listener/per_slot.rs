@@ -13,8 +13,14 @@ use std::sync::Arc;
 
 use socket2::{Domain, SockRef, Socket, Type};
 
+use super::TcpOptions;
+
 /// Makes as many sockets as there are slots, of which the first is there already.
-pub(super) fn extend(sockets: &mut Vec<OwnedFd>, slots: u32) -> io::Result<()> {
+pub(super) fn extend(
+    sockets: &mut Vec<OwnedFd>,
+    slots: u32,
+    options: &TcpOptions,
+) -> io::Result<()> {
     let address = local_address(sockets.first())?;
     for _ in 1..slots {
         let kind = Type::STREAM.nonblocking();
@@ -22,6 +28,7 @@ pub(super) fn extend(sockets: &mut Vec<OwnedFd>, slots: u32) -> io::Result<()> {
         if let Some(first) = sockets.first() {
             copy_options(&SockRef::from(first), &socket, address)?;
         }
+        options.apply(&socket)?;
         sockets.push(socket.into());
     }
     Ok(())
@@ -47,7 +54,6 @@ fn copy_options(from: &Socket, to: &Socket, address: SocketAddr) -> io::Result<(
     if address.is_ipv6() {
         to.set_only_v6(from.only_v6()?)?;
     }
-    to.set_tcp_nodelay(from.tcp_nodelay()?)?;
     to.set_reuse_address(from.reuse_address()?)
 }
 
@@ -67,7 +73,7 @@ mod tests {
         let first = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = first.local_addr().unwrap();
         let mut sockets = vec![first.into()];
-        extend(&mut sockets, slots).unwrap();
+        extend(&mut sockets, slots, &TcpOptions::default()).unwrap();
         (address, sockets.into_iter().map(Arc::new).collect())
     }
 

@@ -2,12 +2,15 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use hatchery_protocol::boot::Family;
+use rustix::fs::{Mode, OFlags};
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use super::UnixOptions;
 use super::bind::{BindError, Bound};
 
 /// The file of a socket that we bound. Removed with this value, unless it is somebody else's by then.
@@ -31,6 +34,11 @@ impl SocketFile {
     pub(super) fn is_ours(&self) -> bool {
         identity(&self.path).is_ok_and(|now| now == self.identity)
     }
+
+    /// Whether this is the file.
+    fn is(&self, meta: &fs::Metadata) -> bool {
+        number(meta) == self.identity
+    }
 }
 
 impl Drop for SocketFile {
@@ -43,21 +51,39 @@ impl Drop for SocketFile {
 }
 
 fn identity(path: &Path) -> io::Result<(u64, u64)> {
-    let meta = fs::symlink_metadata(path)?;
-    Ok((meta.dev(), meta.ino()))
+    fs::symlink_metadata(path).map(|meta| number(&meta))
 }
 
-pub(super) fn bind(path: &Path) -> Result<Bound, BindError> {
+/// What tells a file from every other that exists.
+fn number(meta: &fs::Metadata) -> (u64, u64) {
+    (meta.dev(), meta.ino())
+}
+
+/// Nobody can connect before the socket listens, so nobody can before its file has its owner and its mode.
+pub(super) fn bind(path: &Path, options: &UnixOptions) -> Result<Bound, BindError> {
     reclaim(path)?;
     let address = format!("unix:{}", path.display());
     let bind = || -> io::Result<(Socket, SocketFile)> {
         let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
         socket.bind(&SockAddr::unix(path)?)?;
-        Ok((socket, SocketFile::of(path)?))
+        // From here on an early return removes the file again.
+        let file = SocketFile::of(path)?;
+        let opened = rustix::fs::open(
+            path,
+            OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
+        // What was put in its place meanwhile, by whoever else may write to the folder, is not touched.
+        if !file.is(&fs::File::from(opened.try_clone()?).metadata()?) {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        options.apply(opened.as_fd())?;
+        Ok((socket, file))
     };
     let (socket, file) = bind().map_err(|e| BindError::system(&address, e))?;
     Ok(Bound {
         address,
+        name: None,
         family: Family::Unix,
         socket: socket.into(),
         listening: false,

@@ -20,7 +20,7 @@ use crate::control;
 use crate::handoff::Handoff;
 use crate::journal::Journal;
 use crate::launch::Launcher;
-use crate::listener::{BindError, Served, Shares, SocketFile, bind_all};
+use crate::listener::{BindError, Inheritance, Served, Shares, SocketFile, bind_all};
 use crate::output::Output;
 use crate::pid_file::PidFile;
 use crate::runtime_dir::{RuntimeDir, RuntimeDirError};
@@ -58,7 +58,7 @@ impl StartError {
             Self::RuntimeDir(_)
             | Self::Events { .. }
             | Self::PidFile { .. }
-            | Self::Bind(BindError::NoPort(..)) => Exit::BadConfig,
+            | Self::Bind(BindError::Conflict(_) | BindError::NoPort(..)) => Exit::BadConfig,
             Self::Bind(_) => Exit::BindFailed,
             Self::System(_) => Exit::Internal,
         }
@@ -69,6 +69,7 @@ impl StartError {
 ///
 /// Says what went wrong in the log and, when there is one, to the launcher.
 pub fn run(config: Config, launcher: Option<Launcher>) -> Exit {
+    let inheritance = Inheritance::take();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
@@ -76,7 +77,7 @@ pub fn run(config: Config, launcher: Option<Launcher>) -> Exit {
         Ok(runtime) => runtime,
         Err(error) => return refuse(launcher, &error.into()),
     };
-    let exit = runtime.block_on(live(config, launcher));
+    let exit = runtime.block_on(live(config, launcher, inheritance));
     // What is left are writes to standard output that nobody reads.
     runtime.shutdown_background();
     exit
@@ -103,12 +104,12 @@ fn refuse(launcher: Option<Launcher>, error: &StartError) -> Exit {
     error.exit()
 }
 
-async fn live(config: Config, launcher: Option<Launcher>) -> Exit {
+async fn live(config: Config, launcher: Option<Launcher>, inheritance: Inheritance) -> Exit {
     let (sender, inputs) = mpsc::channel(INPUTS);
     if let Err(error) = signals::install(&sender) {
         return refuse(launcher, &error.into());
     }
-    let mut prepared = match prepare(config, sender) {
+    let mut prepared = match prepare(config, inheritance, sender) {
         Ok(prepared) => prepared,
         Err(error) => return refuse(launcher, &error),
     };
@@ -145,7 +146,11 @@ struct Prepared {
 }
 
 /// Everything that can fail before a process is started, in an order that leaves nothing behind.
-fn prepare(config: Config, inputs: mpsc::Sender<Input>) -> Result<Prepared, StartError> {
+fn prepare(
+    config: Config,
+    inheritance: Inheritance,
+    inputs: mpsc::Sender<Input>,
+) -> Result<Prepared, StartError> {
     let began = monotonic();
     raise_descriptor_limit();
     // Grandchildren whose parents died come to us instead of to process 1. Not fatal: without it they
@@ -158,7 +163,7 @@ fn prepare(config: Config, inputs: mpsc::Sender<Input>) -> Result<Prepared, Star
         strategy: config.strategy,
         workers: config.workers,
     };
-    let listeners = bind_all(&config.listen, shares)?;
+    let listeners = bind_all(&config.listen, shares, inheritance)?;
     let journal = Journal::open(config.events.as_deref(), FIRST_GENERATION).map_err(|source| {
         StartError::Events {
             path: config.events.clone().unwrap_or_default(),

@@ -92,6 +92,9 @@ impl Strategy {
     /// The strategy of an application that says nothing else. Node's default, too.
     pub const ROUND_ROBIN: Self = Self(&round_robin::STRATEGY);
 
+    /// The only way to share a socket that takes no connections.
+    pub(crate) const SHARED: Self = Self(&shared::STRATEGY);
+
     /// The name as in `--strategy` and in status.
     pub const fn as_str(self) -> &'static str {
         self.0.name

@@ -50,6 +50,7 @@ impl SharedListener {
                 listener.set_nonblocking(true)?;
                 Socket::Unix(UnixListener::from_std(listener)?)
             }
+            Family::Udp => return Err(io::ErrorKind::InvalidInput.into()),
         };
         Ok(Self { index, socket })
     }
