@@ -71,4 +71,4 @@ pub use hatchery_protocol::boot::{ChildSettings, HttpLimits};
 pub use hatchery_protocol::child::members::Snapshot;
 pub use hatchery_protocol::child::{BoxError, CancellationToken, Context, Members};
 pub use hatchery_protocol::message::Member;
-pub use hatchery_worker::{Worker, WorkerContext};
+pub use hatchery_worker::{Incoming, RawStream, Worker, WorkerContext};

@@ -1,26 +1,129 @@
 //! What a worker may know about itself and its cluster.
 
 use std::ops::Deref;
+use std::sync::Arc;
 
 use hatchery_protocol::child::{Child, Context};
 use hatchery_protocol::id::Slot;
+use tokio::net::UdpSocket;
+
+use crate::Incoming;
+use crate::listeners::Listeners;
 
 /// Who this worker is, and how it hears of its cluster. Cheap to clone: handlers take their own.
 ///
 /// Most is in the [`Context`] that it dereferences to.
 #[derive(Debug, Clone)]
-pub struct WorkerContext(Context);
+pub struct WorkerContext(Arc<Facts>);
+
+/// All of it behind one reference count: axum clones a handler's state for every request.
+#[derive(Debug)]
+struct Facts {
+    context: Context,
+    listeners: Listeners,
+}
 
 impl WorkerContext {
-    pub(crate) fn new(child: &Child) -> Self {
-        Self(Context::new(child))
+    pub(crate) fn new(child: &Child, listeners: Listeners) -> Self {
+        Self(Arc::new(Facts {
+            context: Context::new(child),
+            listeners,
+        }))
+    }
+
+    pub(crate) fn listeners(&self) -> &Listeners {
+        &self.0.listeners
     }
 
     /// The worker's number, `0..N-1`. A replacement has the same one, so during a replacement there are
     /// two processes of it for a moment.
     pub fn slot(&self) -> Slot {
         // `Origin::boot` refuses a seat of another role, so a worker always has a slot.
-        self.0.seat().slot().unwrap_or_default()
+        self.seat().slot().unwrap_or_default()
+    }
+
+    /// Takes the connections of a listener for a protocol of the application's own, instead of HTTP. The
+    /// listener is meant by its name (`--listen '127.0.0.1:7070?name=lines'`) or, if it has none, by its
+    /// address as `status` shows it; several of one name are taken together.
+    ///
+    /// To be called in [`Worker::start`](crate::Worker::start): what is not taken when that has returned and
+    /// every process is ready serves HTTP. `None`: there is no such listener, or it is taken already.
+    ///
+    /// ```
+    /// use axum::Router;
+    /// use hatchery_worker::{BoxError, Worker, WorkerContext};
+    /// use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, split};
+    ///
+    /// struct Lines;
+    ///
+    /// #[async_trait::async_trait]
+    /// impl Worker for Lines {
+    ///     async fn start(&mut self, context: &WorkerContext) -> Result<Router, BoxError> {
+    ///         let mut lines = context.take_listener("lines").ok_or("no address is named lines")?;
+    ///         let shutdown = context.shutdown().clone();
+    ///         tokio::spawn(async move {
+    ///             while let Some(stream) = lines.next().await {
+    ///                 let shutdown = shutdown.clone();
+    ///                 tokio::spawn(async move {
+    ///                     let (reader, mut writer) = split(stream);
+    ///                     let mut lines = BufReader::new(reader).lines();
+    ///                     loop {
+    ///                         tokio::select! {
+    ///                             line = lines.next_line() => match line {
+    ///                                 Ok(Some(line)) if writer.write_all(line.as_bytes()).await.is_ok() => {}
+    ///                                 _ => return,
+    ///                             },
+    ///                             () = shutdown.cancelled() => return,
+    ///                         }
+    ///                     }
+    ///                 });
+    ///             }
+    ///         });
+    ///         Ok(Router::new())
+    ///     }
+    /// }
+    /// ```
+    pub fn take_listener(&self, name: &str) -> Option<Incoming> {
+        self.listeners().take(name)
+    }
+
+    /// The UDP sockets of that name (`--listen 'udp:127.0.0.1:5353?name=dns'`), or of that address as
+    /// `status` shows it. Empty: there is none.
+    ///
+    /// Every worker has the same socket, and the master keeps it: it is open as long as the cluster runs. A
+    /// datagram goes to one worker, whichever the kernel wakes. Read from it from
+    /// [`egg_ready`](crate::Worker::egg_ready) on, when everybody is ready, and stop when
+    /// [`shutdown`](Context::shutdown) is cancelled: what comes then is another worker's. To read from it is
+    /// to take: what was read and is not answered is lost.
+    ///
+    /// ```
+    /// use axum::Router;
+    /// use hatchery_worker::{BoxError, Worker, WorkerContext};
+    ///
+    /// struct Echo;
+    ///
+    /// #[async_trait::async_trait]
+    /// impl Worker for Echo {
+    ///     async fn start(&mut self, _context: &WorkerContext) -> Result<Router, BoxError> {
+    ///         Ok(Router::new())
+    ///     }
+    ///
+    ///     async fn egg_ready(&mut self, context: &WorkerContext) -> Result<(), BoxError> {
+    ///         for socket in context.udp_sockets("echo") {
+    ///             let shutdown = context.shutdown().clone();
+    ///             tokio::spawn(shutdown.run_until_cancelled_owned(async move {
+    ///                 let mut datagram = [0; 2048];
+    ///                 while let Ok((length, from)) = socket.recv_from(&mut datagram).await {
+    ///                     let _ = socket.send_to(&datagram[..length], from).await;
+    ///                 }
+    ///             }));
+    ///         }
+    ///         Ok(())
+    ///     }
+    /// }
+    /// ```
+    pub fn udp_sockets(&self, name: &str) -> Vec<Arc<UdpSocket>> {
+        self.listeners().udp(name)
     }
 }
 
@@ -28,6 +131,6 @@ impl Deref for WorkerContext {
     type Target = Context;
 
     fn deref(&self) -> &Context {
-        &self.0
+        &self.0.context
     }
 }

@@ -4,8 +4,10 @@
 //!
 //! ```text
 //!  listening socket ── accept ── connection ── service ── Router
-//!                        │           │            │
-//!                        └───────── tracker ──────┘      counts, and passes on the phases of a drain
+//!                        │ │         │            │
+//!                        │ └──────── tracker ─────┘      counts, and passes on the phases of a drain
+//!                        │              │
+//!                        └─ incoming ── raw stream       where the application speaks its own protocol
 //! ```
 //!
 //! What holds:
@@ -23,7 +25,10 @@ mod accept;
 mod connection;
 mod context;
 mod drain;
+mod incoming;
+mod listeners;
 mod patience;
+mod raw;
 mod room;
 mod run;
 mod server;
@@ -34,6 +39,8 @@ mod worker;
 
 pub use context::WorkerContext;
 pub use hatchery_protocol::child::BoxError;
+pub use incoming::Incoming;
+pub use raw::RawStream;
 pub use run::run;
 pub use worker::Worker;
 

@@ -12,6 +12,7 @@ use hatchery_protocol::exit::Exit;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::accept::{Handed, SharedListener};
+use crate::listeners::Listeners;
 use crate::server::Server;
 use crate::{Worker, WorkerContext, drain};
 
@@ -27,13 +28,25 @@ pub fn run(mut child: Child, worker: Box<dyn Worker>) -> Exit {
             return Exit::Internal;
         }
     };
+    let mut sockets = child.take_sockets();
+    let opened = {
+        let _on_it = runtime.enter();
+        Listeners::open(&child.boot().listeners, &mut sockets.listeners)
+    };
+    let listeners = match opened {
+        Ok(listeners) => listeners,
+        Err(error) => {
+            tracing::error!("a UDP socket cannot be used: {error}");
+            return Exit::Internal;
+        }
+    };
     let life = WorkerLife {
-        context: WorkerContext::new(&child),
+        context: WorkerContext::new(&child, listeners),
         shutdown: child.shutdown(),
         gauges: child.gauges(),
         lane: child.boot().lane,
         listeners: child.boot().listeners.clone(),
-        sockets: child.take_sockets(),
+        sockets,
         worker,
         router: Router::new(),
         server: None,
@@ -77,11 +90,17 @@ impl WorkerLife {
         let gauges = Arc::clone(&self.gauges);
         let server = Server::new(router, gauges, &settings.http);
         let server = self.server.insert(server);
+        let claims = Arc::new(self.context.listeners().close());
         let sockets = std::mem::take(&mut self.sockets);
         let accepting = self.listeners.iter().zip(sockets.listeners).enumerate();
         for (index, (listener, socket)) in accepting {
-            if let Some(socket) = socket {
-                server.listen(SharedListener::open(index, listener.family, socket)?);
+            let Some(socket) = socket else {
+                continue;
+            };
+            let source = SharedListener::open(index, listener.family, socket)?;
+            match claims.get(&index) {
+                Some(claim) => server.listen_claimed(claim.on_demand(source), Arc::clone(&claims)),
+                None => server.listen(source),
             }
         }
         if let Some(lane) = sockets.lane {
@@ -89,7 +108,8 @@ impl WorkerLife {
             let reports = self.lane.is_some_and(|lane| lane.report_closings);
             let closings = reports.then(|| server.closings());
             let gauges = Arc::clone(&self.gauges);
-            server.listen(Handed::open(lane, families, gauges, closings)?);
+            let source = Handed::open(lane, families, gauges, closings)?;
+            server.listen_claimed(source, claims);
         }
         Ok(())
     }
@@ -120,6 +140,7 @@ impl Life for WorkerLife {
         }
         // Closed unused, if they were never opened.
         self.sockets = Sockets::default();
+        drop(self.context.listeners().close());
         if let Some(server) = &mut self.server {
             let lame_duck = self.context.settings().lame_duck;
             drain::drain(server, order, &self.shutdown, lame_duck).await;

@@ -6,12 +6,16 @@ use axum::Router;
 use hatchery_protocol::boot::HttpLimits;
 use hatchery_protocol::child::CancellationToken;
 use hatchery_protocol::child::gauge::GaugeCells;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use crate::RawStream;
 use crate::accept::{self, Accept, Accepted};
 use crate::connection::Http;
-use crate::room::Room;
+use crate::listeners::Claims;
+use crate::room::{Place, Room};
+use crate::stream::Stream;
 use crate::tracker::Tracker;
 
 /// Serves a router on any number of sources. Knows nothing of the master.
@@ -49,14 +53,49 @@ impl Server {
 
     /// Begins to serve what `source` gives.
     pub(crate) fn listen(&mut self, source: impl Accept) {
+        let serve = self.serve();
+        self.accept(source, serve);
+    }
+
+    /// As [`listen`](Self::listen), but what comes to a listener that the application has claimed is the
+    /// application's.
+    pub(crate) fn listen_claimed(
+        &mut self,
+        source: impl Accept<Stream = Stream>,
+        claims: Arc<Claims>,
+    ) {
+        let mut serve = self.serve();
+        let tracker = Arc::clone(&self.tracker);
+        let take = move |accepted: Accepted<Stream>, place| match claims.get(&accepted.listener) {
+            Some(claim) => {
+                let guard = tracker.track(accepted.listener, place);
+                claim.pass(RawStream::new(accepted.stream, guard));
+            }
+            None => serve(accepted, place),
+        };
+        self.accept(source, take);
+    }
+
+    /// Serves HTTP on a connection.
+    fn serve<S>(&self) -> impl FnMut(Accepted<S>, Place) + Send + use<S>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let http = Arc::clone(&self.http);
         let router = self.router.clone();
         let tracker = Arc::clone(&self.tracker);
-        let take = move |accepted: Accepted<_>, place| {
+        move |accepted, place| {
             // Counted before the task runs: a drain that begins now must not overlook it.
             let guard = tracker.track(accepted.listener, place);
             tokio::spawn(Arc::clone(&http).serve(accepted.stream, guard, router.clone()));
-        };
+        }
+    }
+
+    fn accept<A: Accept>(
+        &mut self,
+        source: A,
+        take: impl FnMut(Accepted<A::Stream>, Place) + Send + 'static,
+    ) {
         let accepting = accept::run(source, self.room.clone(), self.stop_accepting.clone(), take);
         self.accepting.push(tokio::spawn(accepting));
     }

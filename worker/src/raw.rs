@@ -1,0 +1,86 @@
+//! A connection that the application speaks its own protocol on.
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::stream::{Stream, Tracked};
+use crate::tracker::Guard;
+
+/// A connection from [`Incoming`](crate::Incoming): bytes in both directions, in any protocol.
+///
+/// It counts as an open connection, in `status` and for a drain, until it is dropped. A worker that leaves
+/// says so by [`shutdown`](hatchery_protocol::child::Context::shutdown); whoever does not listen to that is
+/// cut off at the drain's deadline: reads and writes fail with
+/// [`ConnectionAborted`](io::ErrorKind::ConnectionAborted). To read and write in two tasks, use
+/// `tokio::io::split`.
+#[derive(Debug)]
+pub struct RawStream {
+    stream: Tracked<Stream>,
+    peer: Option<SocketAddr>,
+}
+
+impl RawStream {
+    pub(crate) fn new(stream: Stream, guard: Guard) -> Self {
+        // No server watches over it: it is cut off by its own reads and writes, like an upgraded one.
+        guard.connection().set_upgraded();
+        // Asked for now, because a client that has gone has no address.
+        let peer = match &stream {
+            Stream::Tcp(tcp) => tcp.peer_addr().ok(),
+            Stream::Unix(_) => None,
+        };
+        Self {
+            stream: Tracked::new(stream, guard),
+            peer,
+        }
+    }
+
+    /// The client's address. Clients of a unix socket have none, nor has one that hung up before it was
+    /// accepted.
+    pub const fn peer_addr(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+}
+
+impl AsyncRead for RawStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for RawStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
