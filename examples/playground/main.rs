@@ -10,6 +10,7 @@
 //! ```
 
 mod agent;
+mod beside;
 mod fault;
 mod routes;
 mod settings;

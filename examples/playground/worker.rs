@@ -3,6 +3,7 @@
 use axum::Router;
 use hatchery::{BoxError, Worker, WorkerContext, async_trait};
 
+use crate::beside;
 use crate::fault::Fault;
 use crate::routes;
 use crate::settings::Settings;
@@ -31,6 +32,7 @@ impl Worker for PlaygroundWorker {
         self.trace.enter(Hook::Start)?;
         self.trace.follow(context.members())?;
         self.settings = Settings::read()?;
+        beside::take(context);
         let fault = self.settings.worker_start()?;
         self.concerning(context, fault).happen().await?;
         Ok(routes::router(context.clone()))
@@ -38,6 +40,7 @@ impl Worker for PlaygroundWorker {
 
     async fn egg_ready(&mut self, context: &WorkerContext) -> Result<(), BoxError> {
         self.trace.enter(Hook::EggReady)?;
+        beside::answer_datagrams(context);
         let fault = self.settings.worker_egg_ready;
         self.concerning(context, fault).happen().await
     }

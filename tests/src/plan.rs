@@ -25,9 +25,13 @@ pub const NOBODY: u32 = 65_534;
 ///
 /// Should the test itself be killed, the master is, too; and then its children leave as they should.
 const SHELL: &str = r#"exec 9<&0 </dev/null; exec setpriv --pdeathsig KILL -- "$@""#;
-/// As [`SHELL`], with a socket that came as standard output and becomes the one of `LISTEN_FDS`.
-const ACTIVATING_SHELL: &str = r#"exec 9<&0 </dev/null 3<&1 1>&2
-LISTEN_FDS=1 LISTEN_PID=$$ exec "$@""#;
+/// As [`SHELL`], with descriptors that came as standard output and standard error and become those of
+/// `LISTEN_FDS`. The two streams go where [`Plan::launch`] lets them go otherwise.
+const ACTIVATING_SHELL: &str = r#"exec 9<&0 </dev/null 3<&1 4<&2 1>>stdout 2>>stderr
+case $1 in 1) exec 4<&- ;; esac
+LISTEN_FDS=$1; shift
+export LISTEN_FDS
+LISTEN_PID=$$ exec setpriv --pdeathsig KILL -- "$@""#;
 
 /// Variables of the one who runs the tests that would mean something to a cluster.
 const FOREIGN_PREFIXES: [&str; 4] = ["HATCHERY_", "PLAYGROUND_", "LISTEN_", "NOTIFY_"];
@@ -44,7 +48,7 @@ pub struct Plan {
     env: Vec<(String, OsString)>,
     wrapper: Vec<OsString>,
     nested: bool,
-    inherited: Option<Arc<OwnedFd>>,
+    inherited: Vec<Arc<OwnedFd>>,
     folder: Arc<TempDir>,
 }
 
@@ -63,7 +67,7 @@ impl Plan {
             env: Vec::new(),
             wrapper: Vec::new(),
             nested: false,
-            inherited: None,
+            inherited: Vec::new(),
             folder: Arc::new(folder),
         };
         let (run, events) = (plan.runtime_dir(), plan.events_file());
@@ -178,11 +182,13 @@ impl Plan {
         ])
     }
 
-    /// Hands a listening socket over as a service manager does, for the address `systemd`. What is written
-    /// on standard output goes to standard error then.
+    /// Hands a socket over as a service manager does, for the address `systemd`; there may be two. Names are
+    /// given by `through(["env", "LISTEN_FDNAMES=..."])`.
     #[must_use]
     pub fn inherit(mut self, socket: &impl AsFd) -> Self {
-        self.inherited = Some(Arc::new(socket.as_fd().try_clone_to_owned().unwrap()));
+        assert!(self.inherited.len() < 2, "a third has no way to come");
+        let socket = socket.as_fd().try_clone_to_owned().unwrap();
+        self.inherited.push(Arc::new(socket));
         self
     }
 
@@ -251,19 +257,24 @@ impl Plan {
 
     /// Starts the master and waits for nothing.
     #[track_caller]
-    pub fn launch(self) -> Cluster {
+    pub fn launch(mut self) -> Cluster {
         let (survivors, writer) = Survivors::pipe().unwrap();
         let mut command = self.command();
         command
             .stdin(Stdio::from(writer))
             .stdout(append(&self.path("stdout")))
             .stderr(append(&self.path("stderr")));
-        if let Some(socket) = &self.inherited {
+        if let Some(socket) = self.inherited.first() {
             command.stdout(Stdio::from(socket.try_clone().unwrap()));
+        }
+        if let Some(socket) = self.inherited.get(1) {
+            command.stderr(Stdio::from(socket.try_clone().unwrap()));
         }
         let child = command.spawn().unwrap();
         // The command holds the writing end of the pipe.
         drop(command);
+        // As a service manager that is gone: what is handed over is the cluster's.
+        self.inherited.clear();
         Cluster::new(self, child, survivors)
     }
 
@@ -289,8 +300,10 @@ impl Plan {
 
     fn command(&self) -> Command {
         let mut command = Command::new("/bin/sh");
-        let shell = self.inherited.as_ref().map_or(SHELL, |_| ACTIVATING_SHELL);
-        command.args(["-c", shell, "sh"]);
+        match self.inherited.len() {
+            0 => command.args(["-c", SHELL, "sh"]),
+            n => command.args(["-c", ACTIVATING_SHELL, "sh", &n.to_string()]),
+        };
         command.args(&self.wrapper);
         command.arg(&self.program).arg("start");
         for (name, value) in &self.flags {

@@ -35,6 +35,12 @@ pub(crate) enum BindError {
         "cannot serve unix:{0}: the path exists and is not a socket; remove it or choose another path"
     )]
     NotASocket(PathBuf),
+    /// The file of a unix socket cannot have the mode and the owner it is to have.
+    #[error(
+        "cannot serve {address}: its file cannot be given this mode and owner ({source}); only root may \
+         give it to another user, and others only to a group of their own"
+    )]
+    Permissions { address: String, source: io::Error },
     /// Two addresses that exclude each other.
     #[error(transparent)]
     Conflict(#[from] Conflict),

@@ -35,9 +35,15 @@ impl SocketFile {
         identity(&self.path).is_ok_and(|now| now == self.identity)
     }
 
-    /// Whether this is the file.
-    fn is(&self, meta: &fs::Metadata) -> bool {
-        number(meta) == self.identity
+    /// The file itself, to be changed. What was put in its place meanwhile, by whoever else may write to the
+    /// folder, is not touched.
+    fn open(&self) -> io::Result<fs::File> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened = fs::File::from(rustix::fs::open(&self.path, flags, Mode::empty())?);
+        if number(&opened.metadata()?) != self.identity {
+            return Err(io::Error::other("another file has taken its place"));
+        }
+        Ok(opened)
     }
 }
 
@@ -66,21 +72,13 @@ pub(super) fn bind(path: &Path, options: &UnixOptions) -> Result<Bound, BindErro
     let bind = || -> io::Result<(Socket, SocketFile)> {
         let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
         socket.bind(&SockAddr::unix(path)?)?;
-        // From here on an early return removes the file again.
-        let file = SocketFile::of(path)?;
-        let opened = rustix::fs::open(
-            path,
-            OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-            Mode::empty(),
-        )?;
-        // What was put in its place meanwhile, by whoever else may write to the folder, is not touched.
-        if !file.is(&fs::File::from(opened.try_clone()?).metadata()?) {
-            return Err(io::ErrorKind::AddrInUse.into());
-        }
-        options.apply(opened.as_fd())?;
-        Ok((socket, file))
+        Ok((socket, SocketFile::of(path)?))
     };
     let (socket, file) = bind().map_err(|e| BindError::system(&address, e))?;
+    // From here on, whoever returns early removes the file again.
+    if let Err(source) = file.open().and_then(|file| options.apply(file.as_fd())) {
+        return Err(BindError::Permissions { address, source });
+    }
     Ok(Bound {
         address,
         name: None,

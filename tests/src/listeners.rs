@@ -1,0 +1,57 @@
+//! The addresses of a cluster, and what the kernel knows of its sockets.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use crate::cluster::Cluster;
+
+/// What is served, as `status` shows it, in the order of the command line.
+#[track_caller]
+pub fn addresses(cluster: &Cluster) -> Vec<String> {
+    let status = cluster.status();
+    let listeners = status["listeners"].as_array().unwrap();
+    let address = |listener: &serde_json::Value| listener["address"].as_str().unwrap().to_owned();
+    listeners.iter().map(address).collect()
+}
+
+/// The n-th of them, counted from 0, which is one of TCP or UDP.
+#[track_caller]
+pub fn address(cluster: &Cluster, n: usize) -> SocketAddr {
+    let shown = &addresses(cluster)[n];
+    let address = shown.strip_prefix("udp:").unwrap_or(shown);
+    address.parse().unwrap()
+}
+
+/// How many connections came from the n-th of them.
+#[track_caller]
+pub fn accepted(cluster: &Cluster, n: usize) -> u64 {
+    cluster.status()["listeners"][n]["accepted"]
+        .as_u64()
+        .unwrap()
+}
+
+/// The timer that runs for a connection over IPv4, seen from `local`'s end (proc_pid_net(5)): its kind, 2 for
+/// keep-alive, and how many ticks are left, a hundred a second. `None`: there is no such connection.
+pub fn timer(local: SocketAddr, remote: SocketAddr) -> Option<(u32, u64)> {
+    let table = fs::read_to_string("/proc/net/tcp").unwrap();
+    let (local, remote) = (in_table(local)?, in_table(remote)?);
+    table.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        if *fields.get(1)? != local || *fields.get(2)? != remote {
+            return None;
+        }
+        let (kind, left) = fields.get(5)?.split_once(':')?;
+        let left = u64::from_str_radix(left, 16).ok()?;
+        Some((u32::from_str_radix(kind, 16).ok()?, left))
+    })
+}
+
+/// As in `/proc/net/tcp`: the bytes of the address as one number of this machine.
+fn in_table(address: SocketAddr) -> Option<String> {
+    let IpAddr::V4(ip) = address.ip() else {
+        return None;
+    };
+    let ip: Ipv4Addr = ip;
+    let number = u32::from_ne_bytes(ip.octets());
+    Some(format!("{number:08X}:{:04X}", address.port()))
+}
