@@ -12,9 +12,10 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
+use hatchery_tests::command::run;
 use hatchery_tests::listeners::{address, addresses, timer};
 use hatchery_tests::loopback::unique_address;
-use hatchery_tests::plan::NOBODY;
+use hatchery_tests::plan::{NOBODY, bare};
 use hatchery_tests::wait::{self, PATIENCE, until};
 use hatchery_tests::{Plan, http, playground, process};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
@@ -336,5 +337,63 @@ fn an_owner_that_there_is_not_is_refused() {
             .expect_code(4)
             .expect_stderr(&["listen", "app.sock", words]);
         assert_eq!(ended.events, []);
+    }
+}
+
+#[test]
+fn options_that_make_no_sense_are_refused_wherever_they_stand() {
+    for (address, words) in [
+        (
+            "127.0.0.1:0?mode=0660",
+            "`mode` is an option of unix sockets only",
+        ),
+        (
+            "127.0.0.1:0?owner=root",
+            "`owner` is an option of unix sockets only",
+        ),
+        (
+            "127.0.0.1:0?v6only=false",
+            "`v6only` is an option of IPv6 addresses only",
+        ),
+        (
+            "unix:/run/a?nodelay=false",
+            "`nodelay` is an option of TCP addresses only",
+        ),
+        ("unix:/run/a?mode=rw-r--r--", "it must be octal"),
+        ("unix:/run/a?mode=1777", "at most 0777"),
+        ("unix:/run/a?owner=", "USER:GROUP"),
+        ("127.0.0.1:0?keepalive=30", "it must be a time"),
+        ("127.0.0.1:0?nodelay=no", "it must be true or false"),
+        (
+            "udp:127.0.0.1:0?backlog=5",
+            "`backlog` is an option of addresses that take connections",
+        ),
+        (
+            "udp:127.0.0.1:0?strategy=round-robin",
+            "shared: every worker has the one socket",
+        ),
+        ("udp:127.0.0.1", "`udp:127.0.0.1` is not an address"),
+        ("systemd:", "does not say which socket"),
+        ("systemd#first", "does not say which socket"),
+        (&format!("unix:/{}", "x".repeat(107)), "108 bytes long"),
+        (
+            "127.0.0.1:0?colour=red",
+            "`colour` is no option of an address; known are: name, ",
+        ),
+    ] {
+        let check = |arguments: &[&str], environment: &[(&str, &str)]| {
+            let mut command = bare(env!("CARGO_BIN_EXE_playground"));
+            command.arg("check").args(arguments);
+            command.envs(environment.iter().copied());
+            run(command)
+        };
+        let flag = check(&["--listen", address], &[]);
+        assert_eq!(flag.code, Some(2), "{flag:?}");
+        let variable = check(&[], &[("HATCHERY_LISTEN", address)]);
+        assert_eq!(variable.code, Some(4), "{variable:?}");
+        assert!(variable.stderr.contains("HATCHERY_LISTEN"), "{variable:?}");
+        for told in [flag, variable] {
+            assert!(told.stderr.contains(words), "no `{words}` in {told:?}");
+        }
     }
 }

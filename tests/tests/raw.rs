@@ -33,6 +33,33 @@ fn one_listener_speaks_lines_and_another_http() {
 }
 
 #[test]
+fn every_strategy_brings_them() {
+    let strategies = [
+        "round-robin",
+        "least-connections",
+        "weighted",
+        "ip-hash",
+        "shared",
+        "reuse-port",
+    ];
+    let plan = strategies.iter().fold(playground!(), |plan, strategy| {
+        plan.listen(format!("127.0.0.1:0?name=raw&strategy={strategy}"))
+    });
+    let cluster = plan.listen("127.0.0.1:0").start();
+    for (n, strategy) in strategies.iter().enumerate() {
+        let mut clients: Vec<Lines> = (0..8)
+            .map(|_| lines::connect(address(&cluster, n)))
+            .collect();
+        for client in &mut clients {
+            assert_eq!(client.ask("hello"), "hello", "{strategy}");
+        }
+    }
+    let web = address(&cluster, strategies.len());
+    assert_eq!(http::get(web, "/").unwrap().text(), "Hello World");
+    cluster.stop();
+}
+
+#[test]
 fn every_worker_takes_them() {
     let cluster = playground!()
         .workers(3)
