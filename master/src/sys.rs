@@ -5,7 +5,7 @@
 )]
 
 use std::io;
-use std::os::fd::{FromRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use tokio::io::Interest;
@@ -16,6 +16,31 @@ pub(crate) fn readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an `OwnedFd` is open and the same descriptor until it is dropped (I/O safety of std), and
     // the `AsyncFd` owns it.
     Ok(unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?)
+}
+
+/// Lets a listening TCP socket give connections when their first bytes are there (`TCP_DEFER_ACCEPT`,
+/// tcp(7)), or so many seconds after they were made.
+///
+/// # Errors
+///
+/// As setsockopt(2).
+pub(crate) fn defer_accept(socket: BorrowedFd<'_>, seconds: i32) -> io::Result<()> {
+    let bytes = seconds.to_ne_bytes();
+    let length = nix::libc::socklen_t::try_from(bytes.len()).unwrap_or_default();
+    // SAFETY: the value is an `int`, `length` is the number of its bytes, and the kernel keeps no pointer.
+    let done = unsafe {
+        nix::libc::setsockopt(
+            socket.as_raw_fd(),
+            nix::libc::IPPROTO_TCP,
+            nix::libc::TCP_DEFER_ACCEPT,
+            bytes.as_ptr().cast(),
+            length,
+        )
+    };
+    match done {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// The descriptors that a service manager handed to this process, with their names (sd_listen_fds(3)). The

@@ -161,7 +161,16 @@ fn an_idle_connection_does_not_hold_up_a_stop() {
 
 #[test]
 fn a_connection_that_never_said_anything_does_not_hold_up_a_stop() {
-    stop_ends_with(Cluster::connect, EARLY);
+    let accepted = |cluster: &Cluster| {
+        let connection = cluster.connect();
+        // A silent client is accepted after a while only.
+        cluster.expect_status("it is accepted", |status| {
+            let workers = status["workers"].as_array().unwrap();
+            workers.iter().any(|worker| worker["connections"] == 1)
+        });
+        connection
+    };
+    stop_ends_with(accepted, EARLY);
 }
 
 /// An HTTP/2 connection without any request, as far as the server's settings.

@@ -215,7 +215,7 @@ impl Bound {
             if self.family != Family::Tcp || self.listening {
                 return Err(BindError::NoPort(self.address, strategy));
             }
-            per_slot::extend(&mut sockets, shares.workers, &listen.tcp)
+            per_slot::extend(&mut sockets, shares.workers, &listen.own_tcp())
                 .map_err(|e| BindError::system(&self.address, e))?;
         }
         let sockets = sockets.into_iter().map(Arc::new).collect();
@@ -275,7 +275,7 @@ fn bind_tcp(address: SocketAddr, listen: &Listen) -> Result<Bound, BindError> {
         }
         // A restart must not wait for connections of the previous life to leave TIME_WAIT.
         socket.set_reuse_address(true)?;
-        listen.tcp.apply(&socket)?;
+        listen.own_tcp().apply(&socket)?;
         socket.bind(&SockAddr::from(address))?;
         let real = socket.local_addr()?.as_socket().unwrap_or(address);
         Ok((socket, real))

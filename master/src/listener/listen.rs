@@ -37,6 +37,17 @@ pub struct Listen {
     pub unix: UnixOptions,
 }
 
+impl Listen {
+    /// What is set on a socket that we make ourselves. One that was inherited is left as it is, unless the
+    /// operator says otherwise.
+    pub(super) fn own_tcp(&self) -> TcpOptions {
+        TcpOptions {
+            defer: Some(self.tcp.defer.unwrap_or(self.name.is_none())),
+            ..self.tcp.clone()
+        }
+    }
+}
+
 impl From<Address> for Listen {
     fn from(address: Address) -> Self {
         Self {
@@ -152,7 +163,7 @@ mod tests {
             "unix:/run/a.sock?strategy=shared&backlog=16",
             "systemd?name=web.1_2-3&strategy=shared&backlog=65535",
             "systemd:web?nodelay=true&keepalive=1h 30m",
-            "[::]:80?v6only=false&nodelay=false&keepalive=30s",
+            "[::]:80?v6only=false&nodelay=false&keepalive=30s&defer=false",
             "unix:/run/a.sock?mode=0660&owner=www-data:1000",
             "unix:/run/a.sock?owner=:www-data",
             "udp:[::]:53?name=dns&strategy=shared&v6only=false",
