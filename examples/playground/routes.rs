@@ -68,9 +68,9 @@ async fn spin(Path(ms): Path<u64>) -> String {
     format!("spun {ms} ms")
 }
 
-/// Streams the body back: it may be larger than the worker's memory.
-async fn echo(body: Body) -> Body {
-    body
+/// Streams the body back: it may be larger than the worker's memory. The header says who did it.
+async fn echo(body: Body) -> impl IntoResponse {
+    ([("x-worker", std::process::id().to_string())], body)
 }
 
 async fn abort() {

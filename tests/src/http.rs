@@ -1,11 +1,12 @@
 //! A blocking HTTP/1.1 client that shows what is on the wire.
 
 use std::io::{self, BufRead as _, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
 use serde::Deserialize;
 
 use crate::wait::PATIENCE;
@@ -84,6 +85,19 @@ pub struct Connection<S = TcpStream> {
 /// Connects over TCP.
 pub fn connect(address: SocketAddr) -> io::Result<Connection> {
     Connection::new(TcpStream::connect_timeout(&address, PATIENCE)?)
+}
+
+/// Connects over TCP from an address of this host: all of 127/8 is.
+pub fn connect_from(client: Ipv4Addr, address: SocketAddr) -> io::Result<Connection> {
+    let socket = socket_with(
+        AddressFamily::INET,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    bind(&socket, &SocketAddrV4::new(client, 0))?;
+    rustix::net::connect(&socket, &address)?;
+    Connection::new(TcpStream::from(socket))
 }
 
 /// Connects to a unix socket.

@@ -29,6 +29,7 @@ pub mod daemon;
 pub mod ended;
 pub mod event;
 pub mod fifo;
+pub mod fragile;
 pub mod http;
 pub mod lines;
 pub mod link;
@@ -40,6 +41,7 @@ pub mod process;
 pub mod source;
 pub mod survivors;
 pub mod trace;
+pub mod traffic;
 pub mod wait;
 
 pub use cluster::Cluster;
@@ -49,11 +51,37 @@ pub use ended::Ended;
 pub use event::{Event, Step, step};
 pub use plan::Plan;
 pub use survivors::Survivors;
+pub use traffic::Traffic;
 
 /// A plan for the playground that cargo built together with the calling test.
 #[macro_export]
 macro_rules! playground {
     () => {
         $crate::Plan::new(env!("CARGO_BIN_EXE_playground"))
+    };
+}
+
+/// A test for each strategy, `$name::round_robin` and so on, which calls `$test` with the strategy's name.
+#[macro_export]
+macro_rules! each_strategy {
+    ($name:ident => $test:ident) => {
+        $crate::each_strategy! { $name => $test; round_robin: "round-robin",
+            least_connections: "least-connections", weighted: "weighted", ip_hash: "ip-hash",
+            shared: "shared", reuse_port: "reuse-port" }
+    };
+    // Those where the master accepts.
+    ($name:ident => $test:ident, handed over) => {
+        $crate::each_strategy! { $name => $test; round_robin: "round-robin",
+            least_connections: "least-connections", weighted: "weighted", ip_hash: "ip-hash" }
+    };
+    ($name:ident => $test:ident; $($strategy:ident: $text:literal),*) => {
+        mod $name {
+            $(
+                #[test]
+                fn $strategy() {
+                    super::$test($text);
+                }
+            )*
+        }
     };
 }

@@ -1,4 +1,5 @@
-//! Hands on the link between a master and its child, which both believe to be theirs alone.
+//! Hands on the link between a master and its child, and on a worker's lane, which both ends believe to be
+//! theirs alone.
 //!
 //! `pidfd_getfd` gives this process a copy of another one's descriptor. With it a test speaks in a
 //! child's voice, hangs up in its name, or keeps a dead master's end open.
@@ -8,26 +9,35 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
-use rustix::net::{AddressFamily, sockopt};
+use rustix::net::{AddressFamily, SocketType, sockopt};
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
 use crate::process;
 
 /// A copy of a child's end of its link. Written to, it is the child speaking.
 pub fn of_child(pid: u32) -> io::Result<UnixStream> {
-    nameless_unix_sockets(pid)?
+    all_of_master(pid)?
         .into_iter()
         .next()
         .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the child has no link"))
 }
 
+/// A copy of a worker's end of its lane, on which connections come and receipts go.
+pub fn lane_of_worker(pid: u32) -> io::Result<OwnedFd> {
+    nameless_unix_sockets(pid, SocketType::SEQPACKET)?
+        .into_iter()
+        .next()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the worker has no lane"))
+}
+
 /// Copies of all links of a master. While they are held, its children see no end of file.
 pub fn all_of_master(pid: u32) -> io::Result<Vec<UnixStream>> {
-    nameless_unix_sockets(pid)
+    let sockets = nameless_unix_sockets(pid, SocketType::STREAM)?;
+    Ok(sockets.into_iter().map(UnixStream::from).collect())
 }
 
 /// The link is one end of a socketpair, so neither end has a name; listeners and their clients have.
-fn nameless_unix_sockets(pid: u32) -> io::Result<Vec<UnixStream>> {
+fn nameless_unix_sockets(pid: u32, kind: SocketType) -> io::Result<Vec<OwnedFd>> {
     let target = process::raw(pid).ok_or(io::ErrorKind::InvalidInput)?;
     let target = pidfd_open(target, PidfdFlags::empty())?;
     let mut numbers = Vec::new();
@@ -47,14 +57,14 @@ fn nameless_unix_sockets(pid: u32) -> io::Result<Vec<UnixStream>> {
         let Ok(socket) = pidfd_getfd(&target, number, PidfdGetfdFlags::empty()) else {
             continue;
         };
-        if is_link(&socket)? {
-            sockets.push(UnixStream::from(socket));
+        if sockopt::socket_type(&socket)? == kind && is_nameless(&socket)? {
+            sockets.push(socket);
         }
     }
     Ok(sockets)
 }
 
-fn is_link(socket: &OwnedFd) -> io::Result<bool> {
+fn is_nameless(socket: &OwnedFd) -> io::Result<bool> {
     if sockopt::socket_domain(socket)? != AddressFamily::UNIX || sockopt::socket_acceptconn(socket)?
     {
         return Ok(false);

@@ -91,6 +91,12 @@ impl Plan {
         self.flag("--workers", count.to_string())
     }
 
+    /// How connections are shared among workers.
+    #[must_use]
+    pub fn strategy(self, name: &str) -> Self {
+        self.flag("--strategy", name)
+    }
+
     /// A flag with its value; replaces an earlier value.
     #[must_use]
     pub fn flag(self, name: &str, value: impl Into<OsString>) -> Self {

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
+use crate::command::run;
 use crate::wait;
 
 /// One line of the process table.
@@ -91,16 +93,26 @@ pub fn inner_pid(pid: u32) -> Option<u32> {
     field(pid, "NSpid:")?.last()?.parse().ok()
 }
 
-/// CPU time that a process used, in ticks of the clock (100 a second).
+/// CPU time that a process used, its own and the kernel's for it, in ticks of the clock (100 a second).
 pub fn cpu_ticks(pid: u32) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
-    // `utime`, the 14th field of all, see proc(5).
+    // `utime` and `stime`, the 14th and 15th field of all, see proc(5).
     fields
         .split_ascii_whitespace()
-        .nth(11)
-        .and_then(|ticks| ticks.parse().ok())
-        .unwrap_or(0)
+        .skip(11)
+        .take(2)
+        .filter_map(|ticks| ticks.parse::<u64>().ok())
+        .sum()
+}
+
+/// Sets how many files a process may have open: it gets no descriptor with this number or a greater one.
+#[track_caller]
+pub fn limit_descriptors(pid: u32, count: usize) {
+    let mut prlimit = Command::new("prlimit");
+    prlimit.args(["--pid", &pid.to_string(), &format!("--nofile={count}:")]);
+    let ran = run(prlimit);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
 }
 
 /// How many threads a process has.

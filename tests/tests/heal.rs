@@ -3,15 +3,14 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::Command;
 use std::time::Duration;
 
 use hatchery_protocol::clock::millis;
 use hatchery_tests::event::{count, position};
-use hatchery_tests::process::{self, kill};
+use hatchery_tests::process::{self, kill, limit_descriptors};
 use hatchery_tests::trace::{Member, News};
 use hatchery_tests::wait::LATE;
-use hatchery_tests::{Cluster, command::run, playground, step, wait};
+use hatchery_tests::{Cluster, playground, step, wait};
 use rustix::process::Signal;
 
 /// The waits that follow the second, third, ... death in a row, in milliseconds; the first has none.
@@ -268,7 +267,7 @@ fn a_worker_without_descriptors_left_neither_spins_nor_dies() {
     cluster.wait_hooks("egg_ready", 2);
     cluster.connect().whoami().unwrap();
     let worker = cluster.worker(0);
-    limit_descriptors(worker, "8");
+    limit_descriptors(worker, 8);
     let mut waiting: Vec<_> = (0..20).map(|_| cluster.connect()).collect();
     for connection in &mut waiting {
         connection.ask("/whoami").unwrap();
@@ -279,19 +278,11 @@ fn a_worker_without_descriptors_left_neither_spins_nor_dies() {
     });
     let used = process::cpu_ticks(worker) - before;
     assert!(used < 30, "{used} of 100 ticks: it spins");
-    limit_descriptors(worker, "1024");
+    limit_descriptors(worker, 1024);
     for connection in &mut waiting {
         assert_eq!(connection.receive().unwrap().status, 200);
     }
     cluster.stop().expect_no("worker-replaced");
-}
-
-/// Sets how many files a process may have open.
-fn limit_descriptors(pid: u32, count: &str) {
-    let mut prlimit = Command::new("prlimit");
-    prlimit.args(["--pid", &pid.to_string(), &format!("--nofile={count}:")]);
-    let ran = run(prlimit);
-    assert_eq!(ran.code, Some(0), "{ran:?}");
 }
 
 // Replacements that cannot even be created.
@@ -325,14 +316,10 @@ fn a_master_without_descriptors_left_tries_again() {
     // Workers accept by themselves: whom the master cannot accept would wait.
     let cluster = playground!().flag("--strategy", "shared").start();
     let master = cluster.master();
-    let limit = |count: &str| {
-        let mut prlimit = Command::new("prlimit");
-        prlimit.args(["--pid", &master.to_string(), &format!("--nofile={count}:")]);
-        let ran = run(prlimit);
-        assert_eq!(ran.code, Some(0), "{ran:?}");
-    };
-    limit("5");
-    heals_when_spawning_is_possible_again(&cluster, "open files", || limit("1024"));
+    limit_descriptors(master, 5);
+    heals_when_spawning_is_possible_again(&cluster, "open files", || {
+        limit_descriptors(master, 1024);
+    });
 }
 
 #[test]

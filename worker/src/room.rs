@@ -1,10 +1,13 @@
 //! How many connections a worker may have open.
 //!
 //! A worker that is full stops accepting: connections wait in the kernel's queue, or go to another worker.
-//! Room is taken before a connection is accepted, so that several listeners together keep the limit. The
-//! master counts along, and hands over no more than there is room for.
+//! There has to be a place before a connection is accepted, so that several listeners together keep the
+//! limit. The master counts along, and hands over no more than there is room for.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
@@ -47,14 +50,23 @@ impl Room {
         Arc::clone(self.freed.get_or_insert_default())
     }
 
-    /// Waits for a place.
-    pub(crate) async fn place(&self) -> Place {
-        let permit = match &self.places {
-            None => None,
-            // It is never closed.
-            Some(places) => Arc::clone(places).acquire_owned().await.ok(),
+    /// Waits for what `accept` gives, and lets it look only while there is a place. No place is kept
+    /// meanwhile: of several listeners that wait, each would keep one from the others.
+    pub(crate) async fn admit<T>(&self, accept: impl Future<Output = T>) -> (T, Place) {
+        let Some(places) = &self.places else {
+            return (accept.await, self.occupy(None));
         };
-        self.occupy(permit)
+        let mut accept = pin!(accept);
+        loop {
+            // It is never closed.
+            let permit = Arc::clone(places).acquire_owned().await.ok();
+            let look = poll_fn(|cx| Poll::Ready(accept.as_mut().poll(cx)));
+            if let Poll::Ready(accepted) = look.await {
+                return (accepted, self.occupy(permit));
+            }
+            drop(permit);
+            woken().await;
+        }
     }
 
     /// A place for a connection that is here already, also where there is none.
@@ -69,4 +81,17 @@ impl Room {
             freed: self.freed.clone(),
         }
     }
+}
+
+/// Waits until the task is woken, by whatever it waits for.
+async fn woken() {
+    let mut waited = false;
+    poll_fn(|_| {
+        if std::mem::replace(&mut waited, true) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    })
+    .await;
 }

@@ -132,11 +132,10 @@ impl Life for WorkerLife {
 
     async fn drain(&mut self, order: Draining) {
         // Somebody may have connected in the moment between the first `listen` and this stop.
-        if self.server.is_none() && self.sockets.lane.is_some() {
-            self.sockets.listeners.clear();
-            if let Err(error) = self.listen() {
-                tracing::warn!("who has connected cannot be served: {error}");
-            }
+        if self.server.is_none()
+            && let Err(error) = self.listen()
+        {
+            tracing::warn!("who has connected cannot be served: {error}");
         }
         // Closed unused, if they were never opened.
         self.sockets = Sockets::default();

@@ -15,7 +15,7 @@ use nix::sys::signal::SigSet;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with};
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 
 use super::Order;
 use super::balancer::{Balancer, Connection, PAUSE};
@@ -93,6 +93,8 @@ pub(super) struct Acceptor {
     next_lane: u64,
     /// Questions that did not fit on their lanes.
     unasked: Vec<(ChildId, u64)>,
+    /// What the control loop has to be told and was too busy for.
+    untold: Vec<Event>,
     /// Whether the sockets listen.
     open: bool,
     reserve: Reserve,
@@ -124,6 +126,7 @@ impl Acceptor {
             children: BTreeMap::new(),
             next_lane: FIRST_LANE,
             unasked: Vec::new(),
+            untold: Vec::new(),
             open: false,
             reserve: Reserve::default(),
             exhausted: None,
@@ -150,6 +153,7 @@ impl Acceptor {
                 self.accept(usize::try_from(source).unwrap_or(usize::MAX));
             }
             self.hand_over();
+            self.tell();
             self.reserve.fill(&self.bell);
             self.watch();
         }
@@ -158,7 +162,8 @@ impl Acceptor {
     fn wait(&mut self, ready: &mut Vec<epoll::Event>) {
         ready.clear();
         let now = monotonic();
-        let retry = (!self.unasked.is_empty()).then_some(now + PAUSE);
+        let settled = self.unasked.is_empty() && self.untold.is_empty();
+        let retry = (!settled).then_some(now + PAUSE);
         let times = [self.balancer.deadline(now), self.exhausted, retry];
         let timeout = times.into_iter().flatten().min().map(|time| {
             // Not a moment too early, or it would be looked at twice.
@@ -180,6 +185,7 @@ impl Acceptor {
             match self.orders.try_recv() {
                 Ok(Order::Open) => self.open = true,
                 Ok(Order::Join(child, lane)) => self.join(child, lane),
+                Ok(Order::Hatch(child)) => self.balancer.hatch(child),
                 Ok(Order::Retire(child)) => self.balancer.retire(child),
                 Ok(Order::Gone(child)) => self.gone(child),
                 Ok(Order::Close(done)) => {
@@ -205,42 +211,65 @@ impl Acceptor {
     }
 
     fn gone(&mut self, child: ChildId) {
+        // What it confirmed with its last breath was its own: another one must not read from the middle.
+        let _ = self.confirm(child);
+        self.unwatch(child);
         self.balancer.gone(child);
-        if let Some((number, lane)) = self.lanes.remove(&child) {
-            self.children.remove(&number);
-            let _ = epoll::delete(&self.epoll, &lane);
+        self.lanes.remove(&child);
+    }
+
+    fn unwatch(&mut self, child: ChildId) {
+        if let Some((number, lane)) = self.lanes.get(&child)
+            && self.children.remove(number).is_some()
+        {
+            let _ = epoll::delete(&self.epoll, lane);
         }
     }
 
     fn read_receipts(&mut self, number: u64) {
-        let Some((child, (_, lane))) = self
-            .children
-            .get(&number)
-            .and_then(|child| Some((*child, self.lanes.get(child)?)))
-        else {
+        let Some(child) = self.children.get(&number).copied() else {
             return;
         };
-        let problem = loop {
+        if let Err(problem) = self.confirm(child) {
+            self.complain(child, &problem);
+        }
+    }
+
+    /// Takes in the receipts that are there.
+    fn confirm(&mut self, child: ChildId) -> Result<(), String> {
+        let Some((_, lane)) = self.lanes.get(&child) else {
+            return Ok(());
+        };
+        loop {
             match lane.receipt() {
                 Ok(Some(receipt)) => {
                     if self.balancer.confirm(child, receipt, monotonic()).is_err() {
-                        break "it confirmed connections that it was never given".to_owned();
+                        return Err("it confirmed connections that it was never given".to_owned());
                     }
                 }
-                Ok(None) => return,
-                Err(error) => break format!("its lane failed: {error}"),
+                Ok(None) => return Ok(()),
+                Err(error) => return Err(format!("its lane failed: {error}")),
             }
-        };
-        self.complain(child, &problem);
+        }
     }
 
-    /// A worker that does not keep to the protocol gets nothing more, and the supervisor ends it.
+    /// A worker that does not keep to the protocol gets nothing more, and the supervisor ends it. What it
+    /// may have is given to others when it is gone, and not before.
     fn complain(&mut self, child: ChildId, reason: &str) {
         tracing::error!("{child}: {reason}");
-        self.gone(child);
+        self.unwatch(child);
+        self.balancer.retire(child);
         let reason = reason.to_owned();
-        let broken = Event::LinkBroken { child, reason };
-        let _ = self.inputs.try_send(Input::Happened(broken));
+        self.untold.push(Event::LinkBroken { child, reason });
+    }
+
+    fn tell(&mut self) {
+        let inputs = &self.inputs;
+        let busy = |event: &Event| {
+            let told = inputs.try_send(Input::Happened(event.clone()));
+            matches!(told, Err(TrySendError::Full(_)))
+        };
+        self.untold.retain(busy);
     }
 
     /// Accepts what there is room for.
@@ -279,6 +308,7 @@ impl Acceptor {
         let now = monotonic();
         self.ask();
         for child in self.balancer.overdue(now) {
+            tracing::debug!("{child} does not read its connections, others get them");
             let numbers = self.lanes.get(&child).map(|(_, lane)| lane.take_back());
             let question = self.balancer.take_back(child, &numbers.unwrap_or_default());
             self.unasked.extend(question.map(|number| (child, number)));

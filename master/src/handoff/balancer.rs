@@ -82,7 +82,7 @@ struct Lane<C> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// It has not begun to read.
+    /// It was not told to begin.
     Joined,
     Reading,
     /// It has left connections unread for too long, and owes an answer.
@@ -129,7 +129,7 @@ impl<C> Balancer<C> {
         }
     }
 
-    /// A worker was started. It gets nothing before its first receipt.
+    /// A worker was started. It gets nothing before it was told to begin.
     pub(super) fn join(&mut self, child: ChildId) {
         let lane = Lane {
             state: State::Joined,
@@ -141,6 +141,15 @@ impl<C> Balancer<C> {
             open: 0,
         };
         self.lanes.insert(child, lane);
+    }
+
+    /// A worker was told to begin: it is about to read.
+    pub(super) fn hatch(&mut self, child: ChildId) {
+        if let Some(lane) = self.lanes.get_mut(&child)
+            && lane.state == State::Joined
+        {
+            lane.state = State::Reading;
+        }
     }
 
     /// The slots whose workers read, so that they look after their own sockets.
@@ -185,18 +194,25 @@ impl<C> Balancer<C> {
     }
 
     fn find_candidates(&mut self, now: Duration) {
+        let most = self.most;
+        self.candidates_are(|lane| lane.room(most, now) > 0);
+        if !self.last_call || !self.candidates.0.is_empty() {
+            return;
+        }
+        // Whatever the limits; then who may read it some day, but a start may fail or never end.
+        let open = |lane: &Lane<C>| now >= lane.paused && lane.state != State::Leaving;
+        self.candidates_are(|lane| open(lane) && lane.state == State::Reading);
+        if self.candidates.0.is_empty() {
+            self.candidates_are(open);
+        }
+    }
+
+    fn candidates_are(&mut self, fits: impl Fn(&Lane<C>) -> bool) {
         let (children, candidates) = &mut self.candidates;
         children.clear();
         candidates.clear();
-        for (child, lane) in &self.lanes {
-            let fits = match lane.state {
-                // It will find them when it begins to read.
-                State::Joined | State::Reading | State::Stalled if self.last_call => true,
-                State::Joined | State::Reading | State::Stalled | State::Leaving => {
-                    lane.room(self.most, now) > 0
-                }
-            };
-            if let (true, Some(slot)) = (fits, child.seat.slot()) {
+        for (child, lane) in self.lanes.iter().filter(|(_, lane)| fits(lane)) {
+            if let Some(slot) = child.seat.slot() {
                 children.push(*child);
                 let connections = lane.connections();
                 candidates.push(Candidate { slot, connections });
@@ -204,17 +220,22 @@ impl<C> Balancer<C> {
         }
     }
 
-    /// Gives out who waits, as far as there is room. After the last call nobody waits: who cannot be placed,
-    /// because no worker is left to read, is let go.
+    /// Gives out who waits, as far as there is room. After the last call nobody waits for room: who cannot be
+    /// placed, because no worker is left to read, is let go.
     pub(super) fn settle(&mut self, now: Duration) {
         while let Some(connection) = self.waiting.pop_front() {
             match self.place(connection, now) {
-                Some(connection) if !self.last_call => {
+                Some(connection) if !self.last_call || self.is_anybody_paused(now) => {
                     return self.waiting.push_front(connection);
                 }
                 _ => {}
             }
         }
+    }
+
+    fn is_anybody_paused(&self, now: Duration) -> bool {
+        let paused = |lane: &Lane<C>| now < lane.paused && lane.state != State::Leaving;
+        self.lanes.values().any(paused)
     }
 
     /// Who has something to be sent.

@@ -43,6 +43,8 @@ impl Lane {
     pub(super) fn receipt(&self) -> io::Result<Option<Receipt>> {
         match receive_receipt(&self.ours) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            // Not by the worker's death, for we have a copy of its end.
+            Ok(None) => Err(io::Error::other("it was shut down")),
             received => received,
         }
     }

@@ -52,6 +52,8 @@ enum Order {
     Open,
     /// A worker was started.
     Join(ChildId, Lane),
+    /// A worker was told to begin.
+    Hatch(ChildId),
     /// A worker was asked to leave.
     Retire(ChildId),
     /// A worker is gone.
@@ -103,6 +105,11 @@ impl Handoff {
         let (lane, workers_end) = Lane::new()?;
         self.order(Order::Join(child, lane));
         Ok(workers_end)
+    }
+
+    /// This worker was told to begin.
+    pub(crate) fn hatch(&self, child: ChildId) {
+        self.order(Order::Hatch(child));
     }
 
     /// Nothing more for this worker.

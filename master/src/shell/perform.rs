@@ -26,7 +26,7 @@ impl Shell {
         match action {
             Action::Spawn { child } => self.spawn(child, events),
             Action::Listen => events.push_back(self.listen()),
-            Action::EggReady { child } => self.send(child, &ToChild::EggReady, events),
+            Action::EggReady { child } => self.hatch(child, events),
             Action::Tell { to, news } => self.tell(&to, news, events),
             Action::Drain { child, budget } => self.drain(child, budget),
             Action::Kill { child } => {
@@ -154,6 +154,13 @@ impl Shell {
             handoff.open();
         }
         Event::Listening
+    }
+
+    fn hatch(&self, child: ChildId, events: &mut VecDeque<Event>) {
+        self.send(child, &ToChild::EggReady, events);
+        if let Some(handoff) = &self.handoff {
+            handoff.hatch(child);
+        }
     }
 
     fn send(&self, child: ChildId, message: &ToChild, events: &mut VecDeque<Event>) {

@@ -68,8 +68,7 @@ pub(crate) async fn run<A: Accept>(
                 let accepted = source.accept().await;
                 (accepted, room.squeeze_in())
             } else {
-                let place = room.place().await;
-                (source.accept().await, place)
+                room.admit(source.accept()).await
             }
         };
         let (accepted, place) = tokio::select! {
