@@ -25,6 +25,7 @@
 pub mod cluster;
 pub mod command;
 pub mod control;
+pub mod crowd;
 pub mod daemon;
 pub mod ended;
 pub mod event;
@@ -46,6 +47,7 @@ pub mod wait;
 
 pub use cluster::Cluster;
 pub use command::Ran;
+pub use crowd::Crowd;
 pub use daemon::Daemon;
 pub use ended::Ended;
 pub use event::{Event, Step, step};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
@@ -104,6 +105,20 @@ pub fn cpu_ticks(pid: u32) -> u64 {
         .take(2)
         .filter_map(|ticks| ticks.parse::<u64>().ok())
         .sum()
+}
+
+/// Lets a second pass in which these processes have nothing to do, and must not use the CPU.
+#[track_caller]
+pub fn expect_idle(pids: &[u32]) {
+    /// What a process may use of a second's hundred ticks for its beats.
+    const IDLE: u64 = 10;
+    let ticks = || pids.iter().map(|pid| cpu_ticks(*pid)).collect::<Vec<_>>();
+    let before = ticks();
+    let _: Option<()> = wait::until(Duration::from_secs(1), || None);
+    for ((pid, before), after) in pids.iter().zip(before).zip(ticks()) {
+        let used = after - before;
+        assert!(used < IDLE, "{pid} used {used} ticks of a second");
+    }
 }
 
 /// Sets how many files a process may have open: it gets no descriptor with this number or a greater one.

@@ -1,0 +1,119 @@
+//! Connections between the kernel, the master and the workers: none is lost, whoever dies, stops or is full.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, in its helpers, too"
+)]
+
+use std::time::{Duration, Instant};
+
+use hatchery_tests::process::{expect_idle, kill};
+use hatchery_tests::wait::{LATE, moment};
+use hatchery_tests::{Crowd, each_strategy, playground, step};
+use rustix::process::Signal;
+
+fn all_workers_dead_for_seconds(strategy: &str) {
+    let cluster = playground!()
+        .workers(3)
+        .strategy(strategy)
+        .fragile()
+        .start();
+    let master = cluster.master();
+    cluster.break_starts();
+    for slot in 0..3 {
+        kill(cluster.worker(slot), Signal::KILL);
+    }
+    // The first replacement comes at once, and dies of its start.
+    for slot in 0..3 {
+        cluster.wait_nth(step("worker-exited").slot(slot), 2);
+    }
+    let mut clients = Crowd::gather(&cluster, 100);
+    for slot in 0..3 {
+        cluster.wait_nth(step("worker-exited").slot(slot), 3);
+    }
+    clients.grow(&cluster, 100);
+    expect_idle(&[master]);
+    cluster.mend_starts();
+    assert_eq!(clients.answers().len(), 200);
+    drop(clients);
+    cluster.expect_orderly_end();
+}
+
+each_strategy!(nobody_is_refused_while_all_workers_are_dead => all_workers_dead_for_seconds);
+
+fn one_worker_dead_for_seconds(strategy: &str) {
+    let cluster = playground!()
+        .workers(3)
+        .strategy(strategy)
+        .fragile()
+        .only_slot(1)
+        .start();
+    cluster.break_starts();
+    kill(cluster.worker(1), Signal::KILL);
+    cluster.wait_nth(step("worker-exited").slot(1), 2);
+    let served = Crowd::gather(&cluster, 100).answers();
+    assert!(served.iter().all(|who| who.slot != 1), "{served:?}");
+    let exits = cluster.wait_nth(step("worker-exited").slot(1), 3);
+    assert_eq!(exits.why(), "exited with code 7");
+    cluster.mend_starts();
+    cluster.wait(step("worker-replaced").slot(1));
+    cluster.connect_to(1);
+    cluster.expect_orderly_end();
+}
+
+each_strategy!(nobody_waits_for_a_worker_that_is_dead => one_worker_dead_for_seconds);
+
+/// New clients do not notice, and who was given to it is given to another.
+fn a_worker_is_suspended(strategy: &str) {
+    let cluster = playground!().workers(2).strategy(strategy).start();
+    let everybody = cluster.everybody();
+    let worker = cluster.worker(1);
+    kill(worker, Signal::STOP);
+    let begun = Instant::now();
+    for _ in 0..20 {
+        assert_eq!(cluster.connect().whoami().unwrap().slot, 0);
+    }
+    assert!(begun.elapsed() < LATE, "{:?}", begun.elapsed());
+    let served = Crowd::gather(&cluster, 300).answers();
+    assert!(served.iter().all(|who| who.slot == 0));
+    kill(worker, Signal::CONT);
+    cluster.expect("it gets connections again", || {
+        let answers = Crowd::gather(&cluster, 10).answers();
+        answers.iter().any(|who| who.pid == worker)
+    });
+    assert_eq!(cluster.everybody(), everybody);
+    cluster.stop();
+}
+
+each_strategy!(a_suspended_worker_delays_nobody => a_worker_is_suspended, handed over);
+
+/// A suspended worker has nobody to help it, and then it dies.
+fn a_suspended_worker_dies(strategy: &str) {
+    let cluster = playground!().workers(1).strategy(strategy).start();
+    cluster.get("/");
+    let worker = cluster.worker(0);
+    kill(worker, Signal::STOP);
+    let mut clients = Crowd::gather(&cluster, 300);
+    expect_idle(&[cluster.master()]);
+    kill(worker, Signal::KILL);
+    let served = clients.answers();
+    assert!(served.iter().all(|who| who.pid != worker), "{served:?}");
+    drop(clients);
+    cluster.expect_orderly_end();
+}
+
+each_strategy!(what_a_dead_worker_has_not_read_is_not_lost => a_suspended_worker_dies);
+
+fn the_master_is_suspended(strategy: &str) {
+    let cluster = playground!().workers(2).strategy(strategy).start();
+    cluster.get("/");
+    let everybody = cluster.everybody();
+    cluster.signal(Signal::STOP);
+    let mut clients = Crowd::gather(&cluster, 100);
+    moment(Duration::from_secs(1));
+    cluster.signal(Signal::CONT);
+    clients.answers();
+    assert_eq!(cluster.everybody(), everybody);
+    cluster.stop();
+}
+
+each_strategy!(clients_wait_for_a_suspended_master => the_master_is_suspended);
