@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::http;
 use crate::wait::{self, PATIENCE};
@@ -26,8 +26,8 @@ pub struct Failure {
     pub worker: Option<u32>,
     /// What the client saw.
     pub error: io::Error,
-    /// How long it had waited for it.
-    pub after: Duration,
+    /// When.
+    pub when: Instant,
 }
 
 impl Traffic {
@@ -43,7 +43,6 @@ impl Traffic {
                 over: Arc::clone(&over),
                 answers: Arc::clone(&answers),
                 sent: 0,
-                since: Instant::now(),
                 worker: None,
                 failures: Vec::new(),
             };
@@ -109,8 +108,6 @@ struct Client {
     over: Arc<AtomicBool>,
     answers: Arc<AtomicU64>,
     sent: u64,
-    /// When it began to do what it does now: to connect, or a request.
-    since: Instant,
     /// Who answered last on this connection.
     worker: Option<u32>,
     failures: Vec<Failure>,
@@ -127,7 +124,7 @@ impl Client {
             self.failures.push(Failure {
                 worker: self.worker,
                 error,
-                after: self.since.elapsed(),
+                when: Instant::now(),
             });
             if refused {
                 return;
@@ -138,12 +135,10 @@ impl Client {
     /// Posts on one connection until it is asked to leave.
     fn use_a_connection(&mut self) -> io::Result<()> {
         self.worker = None;
-        self.since = Instant::now();
         let mut connection = http::connect(self.address)?;
         while !self.over.load(Relaxed) {
             let body = format!("{}/{} ", self.number, self.sent).repeat(100);
             self.sent += 1;
-            self.since = Instant::now();
             let response = connection.post("/echo", body.as_bytes())?;
             assert_eq!((response.status, response.text()), (200, body.as_str()));
             self.worker = response.header("x-worker").and_then(|pid| pid.parse().ok());
