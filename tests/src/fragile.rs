@@ -19,7 +19,13 @@ impl Cluster {
     /// From now on a worker that starts dies of it.
     #[track_caller]
     pub fn break_starts(&self) {
-        fs::write(fault_file(self.plan()), "exit:7").unwrap();
+        self.spoil_starts("exit:7");
+    }
+
+    /// From now on this is what a worker's `start` does.
+    #[track_caller]
+    pub fn spoil_starts(&self, what: &str) {
+        fs::write(fault_file(self.plan()), what).unwrap();
     }
 
     /// From now on workers start again.
