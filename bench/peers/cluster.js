@@ -1,7 +1,7 @@
 'use strict';
 // The usual Node cluster: fork, and fork again when one is gone.
 const cluster = require('node:cluster');
-const http = require('node:http');
+const listen = require('./http.js');
 
 const [port, workers] = process.argv.slice(2).map(Number);
 
@@ -10,7 +10,5 @@ if (cluster.isPrimary) {
   cluster.on('listening', worker => console.log(`worker-ready ${worker.process.pid}`));
   for (let i = 0; i < workers; i++) cluster.fork();
 } else {
-  http
-    .createServer((request, response) => response.end('Hello World'))
-    .listen(port, '127.0.0.1');
+  listen(port);
 }

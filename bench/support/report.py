@@ -8,6 +8,8 @@ import statistics
 from dataclasses import dataclass, field
 from pathlib import Path
 
+# Of a side that the command line leaves out.
+UNWANTED = "not measured: not asked for"
 HEAD = ("#", "what", "hatchery", "against", "theirs", "ratio", "target", "met")
 
 
@@ -52,32 +54,34 @@ def number(value):
 
 @dataclass
 class Line:
-    """One line of the table: what is measured, on us and on one peer, and what it should be."""
+    """One line of the table: what is measured, on us and on one peer, and what it should be. A side of which
+    there are no samples says why."""
 
     row: int
     what: str
-    ours: Samples
+    ours: Samples | str
     peer: str = ""
     theirs: Samples | str = ""
     at_most: float | None = None
     ratio_at_most: float | None = None
+    ratio_at_least: float | None = None
 
     def ratio(self):
         """The median over the pairs of ours : theirs."""
-        if not isinstance(self.theirs, Samples) or not self.theirs.values or not self.ours.values:
+        if not measured(self.ours) or not measured(self.theirs):
             return None
         pairs = [(a, b) for a, b in zip(self.ours.numbers(), self.theirs.numbers()) if b]
         return statistics.median(a / b for a, b in pairs) if pairs else None
 
     def met(self):
-        if not self.ours.values:
-            return "not measured"
         verdicts = []
         if self.at_most is not None:
-            verdicts.append(self.ours.median() <= self.at_most)
+            verdicts.append(self.ours.median() <= self.at_most if measured(self.ours) else None)
+        ratio = self.ratio()
         if self.ratio_at_most is not None:
-            ratio = self.ratio()
             verdicts.append(None if ratio is None else ratio <= self.ratio_at_most)
+        if self.ratio_at_least is not None:
+            verdicts.append(None if ratio is None else ratio >= self.ratio_at_least)
         if False in verdicts:
             return "**no**"
         if None in verdicts:
@@ -87,18 +91,33 @@ class Line:
     def target(self):
         parts = []
         if self.at_most is not None:
-            parts.append(f"<= {number(self.at_most).removesuffix('.0')} {self.ours.unit}")
+            unit = f" {self.ours.unit}" if measured(self.ours) else ""
+            parts.append(f"<= {number(self.at_most).removesuffix('.0')}{unit}")
         if self.ratio_at_most is not None:
             parts.append(f"ratio <= {shown_ratio(self.ratio_at_most)}")
+        if self.ratio_at_least is not None:
+            parts.append(f"ratio >= {shown_ratio(self.ratio_at_least)}")
         return ", ".join(parts)
 
+    def wanted(self):
+        """Whether nobody has asked to leave out one of its sides."""
+        return UNWANTED not in (self.ours, self.theirs)
+
     def cells(self):
-        theirs = self.theirs.shown() if isinstance(self.theirs, Samples) else self.theirs
         ratio = self.ratio()
         shown = "" if ratio is None else shown_ratio(ratio)
-        if isinstance(self.theirs, Samples) and self.theirs.cut_off():
+        if measured(self.theirs) and self.theirs.cut_off():
             shown = f"< {shown}"
-        return (str(self.row), self.what, self.ours.shown(), self.peer, theirs, shown, self.target(), self.met())
+        sides = (said(self.ours), self.peer, said(self.theirs))
+        return (str(self.row), self.what, *sides, shown, self.target(), self.met())
+
+
+def measured(side):
+    return isinstance(side, Samples) and bool(side.values)
+
+
+def said(side):
+    return side.shown() if isinstance(side, Samples) else side
 
 
 def shown_ratio(ratio):
@@ -107,14 +126,19 @@ def shown_ratio(ratio):
 
 
 def table(lines):
-    cells = [HEAD, *(line.cells() for line in lines)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(HEAD))]
+    """Lines as Markdown."""
+    return markdown(HEAD, [line.cells() for line in lines if line.wanted()])
+
+
+def markdown(head, rows):
+    cells = [head, *rows]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
 
     def row(texts):
         return "| " + " | ".join(text.ljust(width) for text, width in zip(texts, widths)) + " |"
 
     rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
-    return "\n".join([row(cells[0]), rule, *(row(texts) for texts in cells[1:])])
+    return "\n".join([row(head), rule, *(row(texts) for texts in rows)])
 
 
 def machine():

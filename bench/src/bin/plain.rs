@@ -1,16 +1,15 @@
 //! `axum::serve` in one process: what an author would have without hatchery.
 //!
-//! The router is that of `examples/hello`, and one thread is a current-thread runtime, as in a worker.
+//! One thread is a current-thread runtime, as in a worker.
 
 use std::io::Write as _;
 use std::net::Ipv4Addr;
 
-use axum::{Router, routing::get};
 use clap::Parser;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
-/// Answers `Hello World` at `/`, on 127.0.0.1.
+/// Serves the benchmark's router on 127.0.0.1.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// Threads of the runtime
@@ -38,9 +37,8 @@ fn runtime(threads: u16) -> std::io::Result<Runtime> {
 }
 
 async fn serve(port: u16) -> anyhow::Result<()> {
-    let router = Router::new().route("/", get(|| async { "Hello World" }));
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
     writeln!(std::io::stdout(), "ready {}", listener.local_addr()?)?;
-    axum::serve(listener, router).await?;
+    axum::serve(listener, hatchery_bench::router()).await?;
     Ok(())
 }

@@ -4,4 +4,7 @@ module.exports = app => {
   app.router.get('/', async ctx => {
     ctx.body = 'Hello World';
   });
+  app.router.get('/whoami', async ctx => {
+    ctx.body = String(process.pid);
+  });
 };
