@@ -16,5 +16,5 @@ function answer(url) {
   return url === '/burn' ? burn(50_000) : 'Hello World';
 }
 
-module.exports = port =>
-  http.createServer((request, response) => response.end(answer(request.url))).listen(port, '127.0.0.1');
+module.exports = (port, listening) =>
+  http.createServer((request, response) => response.end(answer(request.url))).listen(port, '127.0.0.1', listening);

@@ -90,6 +90,9 @@ class Iptables(Side):
     def inside(self, server):
         return entered(server.master)
 
+    def ports(self, server):
+        return [server.port + number for number in range(self.workers + 1)]
+
     def command(self, _place, _port):
         script = [str(PEERS / "iptables.sh"), str(PORT), str(self.workers)]
         return ["unshare", "--net", "sh", *script, *self.argv]

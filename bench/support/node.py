@@ -75,6 +75,7 @@ class NodeSingle(Side):
     """One process, without a cluster."""
 
     name = "Node, one process"
+    worker_ready = r"^worker-ready (\d+)"
 
     def __init__(self):
         super().__init__(workers=1)
@@ -93,6 +94,8 @@ class Pm2(Side):
     """Cluster mode, started as in a container: PM2's daemon in the foreground."""
 
     name = "PM2 cluster"
+    # It puts the name of the application in front.
+    worker_ready = r"worker-ready (\d+)"
 
     def missing(self):
         if not find_program("node"):

@@ -67,10 +67,10 @@ class Line:
     ratio_at_least: float | None = None
 
     def ratio(self):
-        """The median over the pairs of ours : theirs."""
+        """The median over the pairs of ours : theirs. Differences below zero have none."""
         if not measured(self.ours) or not measured(self.theirs):
             return None
-        pairs = [(a, b) for a, b in zip(self.ours.numbers(), self.theirs.numbers()) if b]
+        pairs = [(a, b) for a, b in zip(self.ours.numbers(), self.theirs.numbers()) if a >= 0 < b]
         return statistics.median(a / b for a, b in pairs) if pairs else None
 
     def met(self):

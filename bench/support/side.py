@@ -93,6 +93,10 @@ class Side:
         """What must surround everything that talks to it."""
         return contextlib.nullcontext()
 
+    def ports(self, server):
+        """What must answer before it counts as started."""
+        return [server.port]
+
     def start(self, sandbox, limit=60.0):
         place, port = sandbox.folder(), free_port()
         self.prepare(place, port)
@@ -105,7 +109,8 @@ class Side:
             server.announced(lambda line: self._hear(server, line), limit)
             server.ready = server.read_at
         with self.inside(server):
-            answers(server.port, limit)
+            for each in self.ports(server):
+                answers(each, limit)
         if server.ready is None:
             server.ready = now()
         return server
