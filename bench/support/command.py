@@ -50,7 +50,7 @@ def text_of(title, bench, machine, lines, seconds):
         f"# {title}, {datetime.date.today().isoformat()}",
         "Median (lowest - highest). Ratio: the median of ours : theirs over the pairs. "
         "What each row means: [bench/README.md](../README.md).",
-        report.table(lines),
+        *([report.table(lines)] if lines else []),
     ]
     for heading, table in bench.tables.items():
         parts += [f"## {heading}", table]

@@ -126,7 +126,8 @@ async fn connection(
     let mut due = Instant::now();
     loop {
         due += Duration::from_millis(random.u64(interval_ms / 2..interval_ms * 3 / 2));
-        if due >= end {
+        // The second is for servers that cannot keep up: what they owe at the end is not asked for any more.
+        if due >= end || Instant::now() >= end {
             return Ok(answers);
         }
         // One who is late because the answer before was late has waited since it was due. The timer's own
