@@ -90,12 +90,8 @@ fn what_no_address_means_is_closed() {
     for listen in ["systemd#0", "127.0.0.1:0"] {
         let plan = playground!().inherit(&first).inherit(&second);
         let cluster = plan.listen(listen).start();
-        let stderr = cluster.stderr();
-        assert!(
-            stderr.contains("inherited descriptor 4 (unknown) is closed"),
-            "{stderr}"
-        );
-        cluster.stop();
+        let ended = cluster.stop();
+        ended.expect_stderr(&["inherited descriptor 4 (unknown) is closed"]);
     }
     let plan = playground!().inherit(&first).inherit(&second);
     let cluster = plan.listen("systemd#0").start();
