@@ -397,3 +397,18 @@ fn options_that_make_no_sense_are_refused_wherever_they_stand() {
         }
     }
 }
+
+#[test]
+fn a_limit_of_connections_lets_no_address_starve() {
+    let cluster = playground!()
+        .workers(1)
+        .flag("--max-connections", "1")
+        .listen("127.0.0.1:0?strategy=shared")
+        .listen("127.0.0.1:0?strategy=shared")
+        .start();
+    // One that waits for clients must not keep the only place meanwhile.
+    for n in [1, 1, 0, 0] {
+        serves(address(&cluster, n));
+    }
+    cluster.stop();
+}

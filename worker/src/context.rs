@@ -46,6 +46,9 @@ impl WorkerContext {
     /// listener is meant by its name (`--listen '127.0.0.1:7070?name=lines'`) or, if it has none, by its
     /// address as `status` shows it; several of one name are taken together.
     ///
+    /// Name it if the server speaks first: clients of a TCP address without a name are accepted when they have
+    /// said something, or after a second (the option `defer`).
+    ///
     /// To be called in [`Worker::start`](crate::Worker::start): what is not taken when that has returned and
     /// every process is ready serves HTTP. `None`: there is no such listener, or it is taken already.
     ///
