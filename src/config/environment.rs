@@ -63,7 +63,7 @@ fn read_variable(said: &mut Said, name: &str, value: &str) {
     };
     let source = Source::Environment(name.to_owned());
     match key.form {
-        Form::List => {
+        Form::List | Form::Numbers => {
             for item in value.split(',') {
                 said.read(key, item, &source);
             }

@@ -79,6 +79,11 @@ fn read_value(said: &mut Said, key: &Key, value: &Value, source: &Source) {
             .iter()
             .map(|item| item.as_str().map(str::to_owned))
             .collect(),
+        (Form::Numbers, Value::Array(items)) if !items.is_empty() => {
+            items.iter().map(number).collect()
+        }
+        (Form::Numbers, Value::String(text)) => Some(text.split(',').map(str::to_owned).collect()),
+        (Form::Numbers, Value::Integer(number)) => Some(vec![number.to_string()]),
         _ => None,
     };
     match texts {
@@ -91,6 +96,13 @@ fn read_value(said: &mut Said, key: &Key, value: &Value, source: &Source) {
     }
 }
 
+fn number(value: &Value) -> Option<String> {
+    value
+        .as_str()
+        .map(str::to_owned)
+        .or_else(|| value.as_integer().map(|number| number.to_string()))
+}
+
 const fn expected(form: Form) -> &'static str {
     match form {
         Form::Text => "it must be a string",
@@ -99,6 +111,7 @@ const fn expected(form: Form) -> &'static str {
         Form::Size => "it must be a size like \"64KiB\"",
         Form::Switch => "it must be true or false",
         Form::List => "it must be a string or an array of strings, with at least one of them",
+        Form::Numbers => "it must be an array of numbers like [3, 1], with at least one of them",
     }
 }
 
@@ -137,6 +150,16 @@ mod tests {
         );
         let one = parsed("listen = '[::1]:80'").layer.listen.unwrap();
         assert_eq!(one.len(), 1);
+        for (text, weights) in [
+            ("[3, 1]", &[3, 1][..]),
+            ("['3', 1]", &[3, 1]),
+            ("'3, 1'", &[3, 1]),
+            ("7", &[7]),
+        ] {
+            let said = parsed(&format!("weights = {text}"));
+            assert_eq!(said.problems, [], "{text}");
+            assert_eq!(said.layer.weights.as_deref(), Some(weights), "{text}");
+        }
     }
 
     #[test]
@@ -188,6 +211,22 @@ mod tests {
                 format!(
                     "bad value `[]` for `listen` in {file}: it must be a string or an array of strings, with at least one of them"
                 ),
+            ),
+            (
+                "weights = []",
+                format!(
+                    "bad value `[]` for `weights` in {file}: it must be an array of numbers like [3, 1], with at least one of them"
+                ),
+            ),
+            (
+                "weights = [1.5]",
+                format!(
+                    "bad value `[1.5]` for `weights` in {file}: it must be an array of numbers like [3, 1], with at least one of them"
+                ),
+            ),
+            (
+                "weights = [1, 0]",
+                format!("bad value `0` for `weights` in {file}: it must be numbers from 1 to 1000"),
             ),
             (
                 "lame_duck = '1s'\nlame-duck = '2s'",

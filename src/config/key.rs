@@ -44,6 +44,8 @@ pub(crate) enum Form {
     Switch,
     /// A string or an array of strings.
     List,
+    /// An array of integers or strings, or one of them; a string may have several, with commas between.
+    Numbers,
 }
 
 impl Key {
@@ -94,7 +96,7 @@ pub(crate) const KEYS: &[Key] = &[
             layer.weights.get_or_insert_default().push(weight);
             Ok(())
         },
-        ..key!(weights, List, no_scalar_weight)
+        ..key!(weights, Numbers, no_scalar_weight)
     },
     key!(daemon, Switch, value::switch),
     key!(name, Text, value::name),

@@ -166,6 +166,7 @@ fn what_is_printed_loads_as_the_same_configuration() {
     case.flags.log_format = Some(hatchery_protocol::boot::LogFormat::Json);
     case.flags.lame_duck = Some(Duration::from_millis(1500));
     case.flags.pid_file = Some("/run/app.pid".into());
+    case.flags.weights = Some(vec![3, 1]);
     let plain = Case::new().load();
     for (settings, problems) in [case.load(), plain] {
         assert_eq!(problems, [""; 0]);
@@ -276,4 +277,67 @@ fn unusable_places_are_told_each_in_a_sentence() {
         assert!(told[0].starts_with(&sentence), "{told:?}");
     }
     assert!(!long.exists());
+}
+
+#[test]
+fn contradictions_are_told_each_in_a_sentence() {
+    for (file, sentences) in [
+        (
+            "strategy = 'weighted'\nworkers = 2\nweights = [3, 1]",
+            vec![],
+        ),
+        (
+            "strategy = 'weighted'\nworkers = 3\nweights = [3, 1]",
+            vec![],
+        ),
+        ("strategy = 'weighted'", vec![]),
+        (
+            "workers = 2\nweights = [3, 1]\nlisten = ['127.0.0.1:1', '127.0.0.1:2?strategy=weighted']",
+            vec![],
+        ),
+        (
+            "strategy = 'weighted'\nworkers = 1\nweights = [3, 1]",
+            vec!["there are 2 of them for 1 worker; leave out those without a worker"],
+        ),
+        (
+            "workers = 2\nweights = [3, 1]",
+            vec!["no address has the strategy weighted"],
+        ),
+        (
+            "strategy = 'weighted'\nlisten = '127.0.0.1:1?strategy=rr'\nworkers = 1\nweights = [3, 1]",
+            vec![
+                "there are 2 of them",
+                "no address has the strategy weighted",
+            ],
+        ),
+        (
+            "strategy = 'reuse-port'\nlisten = ['127.0.0.1:1', 'unix:/a']",
+            vec!["`listen` cannot be unix:/a with the strategy reuse-port: it needs a TCP address"],
+        ),
+        (
+            "strategy = 'reuse-port'\nlisten = ['127.0.0.1:1', 'unix:/a?strategy=shared']",
+            vec![],
+        ),
+    ] {
+        let mut case = Case::new();
+        case.file = Some(file.to_owned());
+        let (settings, problems) = case.load();
+        assert_eq!(problems, [""; 0], "{file}");
+        let told = contradictions(&settings);
+        assert_eq!(told.len(), sentences.len(), "{file}: {told:?}");
+        for (told, sentence) in told.iter().zip(sentences) {
+            assert!(told.contains(sentence), "{file}: {told}");
+        }
+    }
+}
+
+#[test]
+fn a_contradiction_names_where_the_setting_stands() {
+    let mut case = Case::new();
+    case.environment.push(("HATCHERY_WEIGHTS", "3,1"));
+    let told = contradictions(&case.load().0);
+    assert!(
+        told[0].starts_with("`weights` in environment variable HATCHERY_WEIGHTS: "),
+        "{told:?}"
+    );
 }

@@ -294,6 +294,14 @@ impl Plan {
         Daemon::new(self, ran, survivors)
     }
 
+    /// Runs another command of the playground's with all that this plan says, as `check`.
+    #[track_caller]
+    pub fn run_instead(&self, verb: &str) -> Ran {
+        let mut command = self.command_for(verb);
+        command.stdin(Stdio::null());
+        run(command)
+    }
+
     /// Runs another command of the playground's with this plan's runtime directory.
     #[track_caller]
     pub fn run_verb(&self, args: &[&str]) -> Ran {
@@ -305,13 +313,17 @@ impl Plan {
     }
 
     fn command(&self) -> Command {
+        self.command_for("start")
+    }
+
+    fn command_for(&self, verb: &str) -> Command {
         let mut command = Command::new("/bin/sh");
         match self.inherited.len() {
             0 => command.args(["-c", SHELL, "sh"]),
             n => command.args(["-c", ACTIVATING_SHELL, "sh", &n.to_string()]),
         };
         command.args(&self.wrapper);
-        command.arg(&self.program).arg("start");
+        command.arg(&self.program).arg(verb);
         for (name, value) in &self.flags {
             command.arg(name).arg(value);
         }

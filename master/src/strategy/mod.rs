@@ -105,6 +105,11 @@ impl Strategy {
         self == Self(&weighted::STRATEGY)
     }
 
+    /// Whether it needs a port of our own: an address that is TCP and not inherited.
+    pub const fn needs_port(self) -> bool {
+        matches!(self.0.way, Way::PerSlot)
+    }
+
     pub(crate) const fn counts_connections(self) -> bool {
         self.0.counts_connections
     }
