@@ -1,6 +1,7 @@
 //! The byte stream of one connection.
 
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -10,6 +11,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::tracker::{Guard, Phase, Waiting};
+
+/// How many bytes are written as one buffer at the most, in whatever pieces they come.
+const JOINED: usize = 4096;
 
 /// What a listener gives.
 #[derive(Debug)]
@@ -69,7 +73,20 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        either!(self.get_mut(), poll_write_vectored(cx, bufs))
+        if let [only] = bufs {
+            return self.poll_write(cx, only);
+        }
+        // An answer is two pieces, its header and its body. For a small one the kernel's work on the list
+        // of pieces, which send(2) does without, is 3 % of a whole request, and more than this copy.
+        let mut space = [MaybeUninit::uninit(); JOINED];
+        let mut joined = ReadBuf::uninit(&mut space);
+        for buf in bufs {
+            if buf.len() > joined.remaining() {
+                return either!(self.get_mut(), poll_write_vectored(cx, bufs));
+            }
+            joined.put_slice(buf);
+        }
+        self.poll_write(cx, joined.filled())
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -175,5 +192,42 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Tracked<I> {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.check(Waiting::Writer, cx)?;
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn pieces_arrive_whole_and_in_order() {
+        let sizes: [&[usize]; 7] = [
+            &[5],
+            &[0, 0],
+            &[130, 11],
+            &[130, 0, 11, 2],
+            &[JOINED - 1, 1],
+            &[JOINED, 1],
+            &[130, 2 * JOINED, 3],
+        ];
+        for sizes in sizes {
+            let (server, mut client) = UnixStream::pair().unwrap();
+            let mut server = Stream::Unix(server);
+            let pieces: Vec<Vec<u8>> = (b'a'..)
+                .zip(sizes)
+                .map(|(byte, size)| vec![byte; *size])
+                .collect();
+            let bufs: Vec<IoSlice> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+            let written = poll_fn(|cx| Pin::new(&mut server).poll_write_vectored(cx, &bufs)).await;
+            drop(server);
+            let mut arrived = Vec::new();
+            client.read_to_end(&mut arrived).await.unwrap();
+            assert_eq!(arrived, pieces.concat(), "{sizes:?}");
+            assert_eq!(written.unwrap(), arrived.len(), "{sizes:?}");
+        }
     }
 }
