@@ -28,6 +28,7 @@ static KEPT: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 pub(crate) fn router(context: WorkerContext) -> Router {
     Router::new()
         .route("/", get(|| async { "Hello World" }))
+        .route("/ready", get(ready))
         .route("/whoami", get(whoami))
         .route("/sleep/{ms}", get(sleep))
         .route("/spin/{ms}", get(spin))
@@ -51,6 +52,15 @@ async fn whoami(State(worker): State<WorkerContext>) -> Json<Value> {
         "generation": worker.generation(),
         "incarnation": worker.incarnation(),
     }))
+}
+
+/// For load balancers.
+async fn ready(State(worker): State<WorkerContext>) -> (StatusCode, &'static str) {
+    if worker.stopping().is_cancelled() {
+        (StatusCode::SERVICE_UNAVAILABLE, "stopping")
+    } else {
+        (StatusCode::OK, "ready")
+    }
 }
 
 /// Waits, and leaves the thread to others meanwhile.

@@ -30,6 +30,8 @@ pub struct Config {
     pub agent_start_timeout: Duration,
     /// How long `Worker::start` may take.
     pub worker_start_timeout: Duration,
+    /// How long workers accept and serve on after a stop was announced.
+    pub pre_stop_delay: Duration,
     /// How long a stop may take before what is left is cut off.
     pub drain_timeout: Duration,
     /// How long a draining worker keeps answering on open connections, asking clients to leave.

@@ -36,6 +36,8 @@ pub enum ToChild {
         /// Who is ready now.
         workers: Vec<Member>,
     },
+    /// A stop is to come: let clients be sent elsewhere, and go on. Once in a child's life at most.
+    Stopping,
     /// Stop: take no new work, finish what is there, close, leave.
     Drain {
         /// How long this may take altogether. At the end of it the child gives up what is left.
@@ -181,6 +183,7 @@ mod tests {
                 }),
                 r#"{"type":"workers-changed","workers":[{"slot":0,"pid":8}]}"#,
             ),
+            (json(&ToChild::Stopping), r#"{"type":"stopping"}"#),
             (
                 json(&ToChild::Drain {
                     budget: Duration::from_secs(30),

@@ -108,6 +108,7 @@ pub(crate) const KEYS: &[Key] = &[
     key!(log_level, Text, value::log_level),
     key!(agent_start_timeout, Time, value::timeout),
     key!(worker_start_timeout, Time, value::timeout),
+    key!(pre_stop_delay, Time, value::duration),
     key!(drain_timeout, Time, value::duration),
     key!(lame_duck, Time, value::duration),
     key!(orphan_grace, Time, value::duration),

@@ -89,6 +89,11 @@ pub(crate) struct Layer {
     #[arg(long, value_name = "TIME", value_parser = value::timeout)]
     pub(crate) worker_start_timeout: Option<Duration>,
 
+    /// How long to accept and serve on after a stop was announced, so that load balancers can turn away
+    /// [default: 0s]
+    #[arg(long, value_name = "TIME", value_parser = value::duration)]
+    pub(crate) pre_stop_delay: Option<Duration>,
+
     /// How long a stop may take before what is left is cut off [default: 30s]
     #[arg(long, value_name = "TIME", value_parser = value::duration)]
     pub(crate) drain_timeout: Option<Duration>,

@@ -28,6 +28,7 @@ impl Shell {
             Action::Listen => events.push_back(self.listen()),
             Action::EggReady { child } => self.hatch(child, events),
             Action::Tell { to, news } => self.tell(&to, news, events),
+            Action::Announce { child } => self.send(child, &ToChild::Stopping, events),
             Action::Drain { child, budget } => self.drain(child, budget),
             Action::Kill { child } => {
                 if let Some(process) = self.processes.get(&child) {

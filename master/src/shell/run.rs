@@ -216,6 +216,7 @@ fn policy(config: &Config) -> Policy {
         workers: config.workers,
         agent_start_timeout: config.agent_start_timeout,
         worker_start_timeout: config.worker_start_timeout,
+        pre_stop_delay: config.pre_stop_delay,
         drain_timeout: config.drain_timeout,
         kill_after: KILL_AFTER,
         backoff: Backoff {

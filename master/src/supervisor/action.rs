@@ -29,6 +29,11 @@ pub enum Action {
         /// What.
         news: News,
     },
+    /// Tell a child that a stop is to come. Once in its life at most.
+    Announce {
+        /// Whom.
+        child: ChildId,
+    },
     /// Ask a child to finish and leave.
     Drain {
         /// Whom.

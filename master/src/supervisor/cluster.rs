@@ -39,6 +39,12 @@ pub(super) enum Course {
     },
     /// After egg-ready: failures are healed.
     Serving,
+    /// It is known that a stop is to come, and all goes on as before: whoever sends clients here gets time
+    /// to send them elsewhere.
+    Announced {
+        /// When the stop begins.
+        until: Now,
+    },
     /// On the way out, in order.
     Stopping {
         /// The code to end with.
@@ -78,6 +84,11 @@ impl Supervisor {
         if self.course == Course::Finished {
             return;
         }
+        if let Course::Announced { until } = self.course
+            && until <= now
+        {
+            self.give_up_addresses(now, Exit::Orderly, false, out);
+        }
         match event {
             Event::Started => self.on_started(out),
             Event::Spawned { child, pid } => self.on_spawned(now, child, pid, out),
@@ -96,24 +107,33 @@ impl Supervisor {
 
     /// When [`Event::Tick`] is due if nothing happens before.
     pub fn deadline(&self) -> Option<Now> {
-        let serving = self.course == Course::Serving;
+        let serving = self.is_serving();
+        let announced = match self.course {
+            Course::Announced { until } => Some(until),
+            Course::Idle
+            | Course::Starting { .. }
+            | Course::Serving
+            | Course::Stopping { .. }
+            | Course::Finished => None,
+        };
         self.places
             .values()
             .filter_map(|place| match &place.occupant {
                 Some(occupant) => occupant.deadline(),
                 None => serving.then_some(place.vacant_until),
             })
+            .chain(announced)
             .min()
     }
 
-    /// Whether the cluster is on its way out.
+    /// Whether the cluster is on its way out. A stop that is only announced has not begun.
     pub const fn is_stopping(&self) -> bool {
         matches!(self.course, Course::Stopping { .. } | Course::Finished)
     }
 
     /// Whether egg-ready was declared and no stop has begun: a child that is started now replaces another.
-    pub fn is_serving(&self) -> bool {
-        self.course == Course::Serving
+    pub const fn is_serving(&self) -> bool {
+        matches!(self.course, Course::Serving | Course::Announced { .. })
     }
 
     fn on_started(&mut self, out: &mut Vec<Action>) {
@@ -259,6 +279,13 @@ impl Supervisor {
     fn on_stop(&mut self, now: Now, origin: String, at_once: bool, out: &mut Vec<Action>) {
         match &mut self.course {
             Course::Stopping { at_once: known, .. } => *known |= at_once,
+            // Whoever asks again does not want to wait.
+            Course::Announced { .. } => self.give_up_addresses(now, Exit::Orderly, at_once, out),
+            Course::Serving if !at_once && !self.policy.pre_stop_delay.is_zero() => {
+                let until = now + self.policy.pre_stop_delay;
+                self.course = Course::Announced { until };
+                record(out, EventName::Stopping, None, None, Some(origin));
+            }
             Course::Idle | Course::Starting { .. } | Course::Serving => {
                 self.begin_stop(now, Exit::Orderly, origin, at_once, out);
             }
@@ -274,12 +301,17 @@ impl Supervisor {
         at_once: bool,
         out: &mut Vec<Action>,
     ) {
+        record(out, EventName::Stopping, None, None, Some(reason));
+        self.give_up_addresses(now, exit, at_once, out);
+    }
+
+    /// From here on there is no way back to serving.
+    fn give_up_addresses(&mut self, now: Now, exit: Exit, at_once: bool, out: &mut Vec<Action>) {
         self.course = Course::Stopping {
             exit,
             deadline: now + self.policy.drain_timeout,
             at_once,
         };
-        record(out, EventName::Stopping, None, None, Some(reason));
         out.push(Action::CloseListeners);
     }
 

@@ -11,6 +11,8 @@ pub struct Policy {
     pub agent_start_timeout: Duration,
     /// How long a worker may take.
     pub worker_start_timeout: Duration,
+    /// How long the cluster serves on between the wish to stop it and the stop.
+    pub pre_stop_delay: Duration,
     /// How long a stop may take, workers and agent together.
     pub drain_timeout: Duration,
     /// How long after the end of its time a child is killed; also what the agent gets at least.

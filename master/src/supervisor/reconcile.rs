@@ -27,10 +27,11 @@ impl Supervisor {
                     out.push(Action::Listen);
                 }
             }
-            Course::Serving => {
+            Course::Serving | Course::Announced { .. } => {
                 self.fill_vacant_seats(now, out);
                 self.tell_news(out);
                 self.hatch(out);
+                self.forewarn(out);
             }
             Course::Stopping {
                 exit,
@@ -91,7 +92,7 @@ impl Supervisor {
     /// Tells who is ready when that is not what was told last. Before egg-ready only the agent hears of
     /// workers: they learn of each other at once, when all of them are there.
     fn tell_news(&mut self, out: &mut Vec<Action>) {
-        let serving = self.course == Course::Serving;
+        let serving = self.is_serving();
         let agent = self.ready_agent();
         let workers = self.ready_workers();
         if serving && !self.told.everybody {
@@ -130,6 +131,22 @@ impl Supervisor {
         {
             occupant.hatched = true;
             out.push(Action::EggReady { child: occupant.id });
+        }
+    }
+
+    /// Tells each process once that a stop is to come. One that is still being created hears it then.
+    fn forewarn(&mut self, out: &mut Vec<Action>) {
+        if !matches!(self.course, Course::Announced { .. }) {
+            return;
+        }
+        for occupant in self
+            .places
+            .values_mut()
+            .filter_map(|p| p.occupant.as_mut())
+            .filter(|occupant| occupant.listens() && occupant.pid.is_some() && !occupant.forewarned)
+        {
+            occupant.forewarned = true;
+            out.push(Action::Announce { child: occupant.id });
         }
     }
 

@@ -42,7 +42,9 @@ impl Supervisor {
             Course::Idle | Course::Starting { .. } => ClusterState::Starting,
             Course::Serving if looping => ClusterState::Degraded,
             Course::Serving => ClusterState::Ready,
-            Course::Stopping { .. } | Course::Finished => ClusterState::Stopping,
+            Course::Announced { .. } | Course::Stopping { .. } | Course::Finished => {
+                ClusterState::Stopping
+            }
         };
         let seats = self.places.values().map(|place| {
             let occupant = place.occupant.as_ref();

@@ -4,6 +4,7 @@
 //! the right, both in words. Processes have names: `agent` and `w0` are the first ones in their seats,
 //! `agent.2` and `w0.2` the ones that came after them.
 
+mod announced_stop;
 mod bench;
 mod failed_start;
 mod healing;

@@ -42,6 +42,8 @@ pub(super) struct Occupant {
     pub(super) cause: Option<String>,
     /// Whether it was told that everybody is ready.
     pub(super) hatched: bool,
+    /// Whether it was told that a stop is to come.
+    pub(super) forewarned: bool,
 }
 
 impl Occupant {
@@ -101,6 +103,7 @@ impl Place {
             ready_since: None,
             cause: None,
             hatched: false,
+            forewarned: false,
         });
         id
     }

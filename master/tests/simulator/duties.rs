@@ -74,6 +74,10 @@ impl Judge {
             if let Some(known) = self.children.get(&seat) {
                 let hatched = known.hatched || !known.is_ready();
                 ensure(hatched, || format!("{} was not told egg-ready", known.id))?;
+                let forewarned = self.announced.is_none() || known.forewarned || !known.stays();
+                ensure(forewarned, || {
+                    format!("{} does not know of the stop", known.id)
+                })?;
                 let right = !known.listens() || self.is_informed(known);
                 ensure(right, || self.misinformed(known))?;
             } else if let Some(vacancy) = self.vacant.get(&seat) {
@@ -120,6 +124,13 @@ impl Judge {
         let deadline = heart.deadline();
         ensure(deadline.is_none_or(|deadline| deadline > now), || {
             format!("the deadline {deadline:?} has passed, a timer would spin")
+        })?;
+        let announced = self.announced.filter(|_| self.serves());
+        let due = heart
+            .deadline()
+            .is_some_and(|deadline| Some(deadline) <= announced);
+        ensure(announced.is_none() || due, || {
+            "the announced stop would not begin".to_owned()
         })?;
         let stopping = matches!(self.era, Era::Stopping(_) | Era::Over);
         ensure(heart.is_stopping() == stopping, || {

@@ -28,6 +28,8 @@ pub(crate) struct Judge {
     pub(super) agent_was_ready: bool,
     pub(super) asked_to_listen: bool,
     pub(super) closed: bool,
+    /// Until when everything goes on although a stop was announced.
+    pub(super) announced: Option<Now>,
     pub(super) tally: Tally,
 }
 
@@ -70,6 +72,7 @@ impl Judge {
             agent_was_ready: false,
             asked_to_listen: false,
             closed: false,
+            announced: None,
             tally: Tally {
                 schedules: 1,
                 ..Tally::default()
@@ -100,6 +103,9 @@ impl Judge {
     /// What the event means by the book. Most of what can be said means nothing most of the time.
     pub(crate) fn hears(&mut self, now: Now, event: &Event) {
         self.steps.clear();
+        if self.serves() && self.announced.is_some_and(|until| until <= now) {
+            self.closes(now, Exit::Orderly, false);
+        }
         match event {
             Event::Started => {
                 if self.era == Era::Idle {
@@ -147,6 +153,14 @@ impl Judge {
                     stop.at_once.get_or_insert(now);
                 }
                 Era::Stopping(_) | Era::Over => {}
+                Era::Serving if self.announced.is_some() => {
+                    self.closes(now, Exit::Orderly, *at_once);
+                }
+                Era::Serving if !at_once && !self.policy.pre_stop_delay.is_zero() => {
+                    self.announced = Some(now + self.policy.pre_stop_delay);
+                    self.steps.push((EventName::Stopping, None, None));
+                    self.tally.announced = 1;
+                }
                 Era::Idle | Era::Starting | Era::Serving => {
                     self.stops(now, Exit::Orderly, *at_once);
                 }
@@ -212,12 +226,16 @@ impl Judge {
     }
 
     fn stops(&mut self, now: Now, exit: Exit, at_once: bool) {
+        self.closes(now, exit, at_once);
+        self.steps.push((EventName::Stopping, None, None));
+    }
+
+    fn closes(&mut self, now: Now, exit: Exit, at_once: bool) {
         self.era = Era::Stopping(Stop {
             since: now,
             exit,
             at_once: at_once.then_some(now),
         });
-        self.steps.push((EventName::Stopping, None, None));
     }
 
     pub(super) fn find_truth(&mut self) {

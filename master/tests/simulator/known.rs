@@ -18,6 +18,8 @@ pub(crate) struct Known {
     pub(crate) ready_since: Option<Now>,
     /// It was told that everybody is ready.
     pub(crate) hatched: bool,
+    /// It was told that a stop is to come.
+    pub(crate) forewarned: bool,
     /// It did something that it is to be killed for at once.
     pub(crate) condemned: bool,
     /// What it believes about the others.
@@ -82,6 +84,7 @@ impl Known {
             state: State::Asked,
             ready_since: None,
             hatched: false,
+            forewarned: false,
             condemned: false,
             belief,
         }

@@ -62,10 +62,11 @@ impl Scenario {
             kill: rng.of_any_size(ms(0), ms(1000)),
             timer: if rng.chance(300) { ms(50) } else { ms(0) },
         };
-        let policy = Policy {
+        let mut policy = Policy {
             workers: u32::try_from(1 + rng.below(12)).unwrap_or(1),
             agent_start_timeout: pace.boot + rng.of_any_size(ms(1000), ms(60_000)),
             worker_start_timeout: pace.boot + rng.of_any_size(ms(1000), ms(60_000)),
+            pre_stop_delay: ms(0),
             drain_timeout: rng.of_any_size(ms(0), ms(30_000)),
             kill_after: rng.of_any_size(ms(50), ms(3000)),
             backoff: Backoff {
@@ -76,6 +77,10 @@ impl Scenario {
                 jitter_seed: rng.below(u64::MAX),
             },
         };
+        // Of a number that was drawn already, so that every seed is the life that it was before.
+        if policy.backoff.jitter_seed.is_multiple_of(3) {
+            policy.pre_stop_delay = ms(policy.backoff.jitter_seed / 3 % 60_000);
+        }
         // In the middle of a start, or at any time of a quarter of an hour.
         let horizon = if rng.chance(400) {
             (pace.spawn + pace.boot) * 3

@@ -44,6 +44,7 @@ impl World<'_> {
                 }
             }
             Action::Tell { .. }
+            | Action::Announce { .. }
             | Action::CloseListeners
             | Action::Record(_)
             | Action::Exit { .. } => {}

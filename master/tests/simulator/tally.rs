@@ -14,6 +14,8 @@ pub(crate) struct Tally {
     pub(crate) spawns: u64,
     pub(crate) kills: u64,
     pub(crate) drains: u64,
+    /// Schedules whose stop was announced before it began.
+    pub(crate) announced: u64,
     /// Schedules that were stopped at once, from the beginning or later.
     pub(crate) at_once: u64,
     pub(crate) exits_0: u64,
@@ -23,7 +25,7 @@ pub(crate) struct Tally {
 
 impl Tally {
     /// Each count, for the check that none of them is nothing.
-    pub(crate) const fn counts(&self) -> [u64; 11] {
+    pub(crate) const fn counts(&self) -> [u64; 12] {
         [
             self.schedules,
             self.steps,
@@ -32,6 +34,7 @@ impl Tally {
             self.spawns,
             self.kills,
             self.drains,
+            self.announced,
             self.at_once,
             self.exits_0,
             self.exits_3,
@@ -49,6 +52,7 @@ impl AddAssign for Tally {
         self.spawns += other.spawns;
         self.kills += other.kills;
         self.drains += other.drains;
+        self.announced += other.announced;
         self.at_once += other.at_once;
         self.exits_0 += other.exits_0;
         self.exits_3 += other.exits_3;

@@ -27,6 +27,7 @@ impl Judge {
                 Action::Listen => self.may_listen()?,
                 Action::EggReady { child } => self.may_hatch(*child)?,
                 Action::Tell { to, news } => self.may_tell(to, news)?,
+                Action::Announce { child } => self.may_announce(*child)?,
                 Action::Drain { child, budget } => {
                     let announced = matches!(previous, Some(Action::Record(note))
                         if note.event == EventName::Draining && note.seat == Some(child.seat));
@@ -123,6 +124,22 @@ impl Judge {
         if let Some(known) = self.known(child) {
             known.hatched = true;
         }
+        Ok(())
+    }
+
+    fn may_announce(&mut self, child: ChildId) -> Verdict {
+        ensure(self.serves() && self.announced.is_some(), || {
+            format!("{child} hears of a stop that nobody wants")
+        })?;
+        let Some(known) = self.known(child).filter(|known| known.stays()) else {
+            return Err(format!(
+                "{child} hears of a stop, but is not there or leaves"
+            ));
+        };
+        ensure(!known.forewarned, || {
+            format!("{child} hears of the stop twice")
+        })?;
+        known.forewarned = true;
         Ok(())
     }
 

@@ -86,6 +86,27 @@ impl Context {
         &self.0.settings
     }
 
+    /// Cancelled when it is known that this process is to leave, while it still accepts and serves: a
+    /// readiness check answers with 503 from then on. How long that is before anything else happens is the
+    /// setting `pre_stop_delay`; without it, and when a process leaves for another reason than a stop, it is
+    /// when the process is asked to leave.
+    ///
+    /// ```
+    /// use axum::http::StatusCode;
+    /// use hatchery_protocol::child::Context;
+    ///
+    /// async fn readiness(context: Context) -> StatusCode {
+    ///     if context.stopping().is_cancelled() {
+    ///         StatusCode::SERVICE_UNAVAILABLE
+    ///     } else {
+    ///         StatusCode::OK
+    ///     }
+    /// }
+    /// ```
+    pub fn stopping(&self) -> &CancellationToken {
+        self.0.shutdown.announced()
+    }
+
     /// Cancelled when open-ended work has to end. In an agent that is when it is asked to leave, just
     /// before `before_close`: loops end, and whoever has to see one end keeps its handle and awaits it there,
     /// because tasks that still run after `before_close` are dropped. In a worker it is after the lame duck, in which clients are only

@@ -23,6 +23,7 @@ use crate::sys;
 #[derive(Debug)]
 pub(super) struct News {
     egg_ready: AtomicBool,
+    stopping: AtomicBool,
     members: Mutex<Snapshot>,
     bell: OwnedFd,
 }
@@ -31,6 +32,7 @@ impl News {
     pub(super) fn new(members: Snapshot) -> io::Result<Self> {
         Ok(Self {
             egg_ready: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
             members: Mutex::new(members),
             bell: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
         })
@@ -39,6 +41,12 @@ impl News {
     /// Everyone is ready.
     pub(super) fn egg_ready(&self) {
         self.egg_ready.store(true, Release);
+        self.ring();
+    }
+
+    /// A stop is to come.
+    pub(super) fn stopping(&self) {
+        self.stopping.store(true, Release);
         self.ring();
     }
 
@@ -76,6 +84,9 @@ pub(super) fn pass_on(shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
             shared.members.set(newest);
             if shared.news.egg_ready.load(Acquire) {
                 shared.egg_ready.cancel();
+            }
+            if shared.news.stopping.load(Acquire) {
+                shared.shutdown.announce();
             }
             shared.shutdown.tell();
         }

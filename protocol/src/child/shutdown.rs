@@ -1,4 +1,4 @@
-//! The order to leave: when it came, why, and until when.
+//! The order to leave: when it came, why, and until when; and the announcement that it is to come.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -37,6 +37,7 @@ pub struct Shutdown {
     order: Arc<Mutex<Option<Draining>>>,
     /// Carries nothing: whoever is woken looks at `order`.
     told: Arc<watch::Sender<()>>,
+    announced: CancellationToken,
     token: CancellationToken,
 }
 
@@ -45,6 +46,7 @@ impl Default for Shutdown {
         Self {
             order: Arc::default(),
             told: Arc::new(watch::channel(()).0),
+            announced: CancellationToken::new(),
             token: CancellationToken::new(),
         }
     }
@@ -59,6 +61,16 @@ impl Shutdown {
     /// Cancelled when open-ended work (streams, WebSockets, loops of the agent) has to end.
     pub const fn token(&self) -> &CancellationToken {
         &self.token
+    }
+
+    /// Cancelled when it is known that the process is to leave: with the order, or some time before.
+    pub const fn announced(&self) -> &CancellationToken {
+        &self.announced
+    }
+
+    /// Makes known that the order is to come.
+    pub(super) fn announce(&self) {
+        self.announced.cancel();
     }
 
     /// The order, if it came.
@@ -117,6 +129,9 @@ impl Shutdown {
 
     /// Wakes those who wait for an order.
     pub(super) fn tell(&self) {
+        if self.order().is_some() {
+            self.announce();
+        }
         self.told.send_replace(());
     }
 }
@@ -127,6 +142,20 @@ mod tests {
 
     const fn s(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn an_order_is_an_announcement_and_not_the_reverse() {
+        let shutdown = Shutdown::new();
+        shutdown.tell();
+        assert!(!shutdown.announced().is_cancelled());
+        shutdown.announce();
+        assert!(shutdown.announced().is_cancelled());
+        assert_eq!(shutdown.order(), None);
+        let shutdown = Shutdown::new();
+        shutdown.give(DrainCause::Signal, s(1));
+        assert!(shutdown.announced().is_cancelled());
+        assert!(!shutdown.token().is_cancelled());
     }
 
     #[test]

@@ -226,6 +226,7 @@ impl Watch {
             ToChild::AgentUp { pid } => shared.news.members(|m| m.agent = Some(pid)),
             ToChild::AgentDown => shared.news.members(|m| m.agent = None),
             ToChild::WorkersChanged { workers } => shared.news.members(|m| m.workers = workers),
+            ToChild::Stopping => shared.news.stopping(),
             ToChild::Drain { budget } => self.order(DrainCause::Asked, budget),
             // Read once, before this thread began; a second one changes nothing.
             ToChild::Boot(_) => {}

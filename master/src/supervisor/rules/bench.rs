@@ -49,10 +49,16 @@ impl Done {
 impl Bench {
     /// Nothing has happened yet.
     pub(super) fn new(workers: u32) -> Self {
+        Self::new_with_delay(workers, Duration::ZERO)
+    }
+
+    /// The same, with some time between a wish to stop and the stop.
+    pub(super) fn new_with_delay(workers: u32, pre_stop_delay: Duration) -> Self {
         let policy = Policy {
             workers,
             agent_start_timeout: AGENT_START,
             worker_start_timeout: WORKER_START,
+            pre_stop_delay,
             drain_timeout: DRAIN,
             kill_after: KILL_AFTER,
             backoff: Backoff {
@@ -71,7 +77,11 @@ impl Bench {
 
     /// The agent is ready, every worker is in its `start`.
     pub(super) fn booting(workers: u32) -> Self {
-        let mut bench = Self::new(workers);
+        Self::new(workers).then_booting(workers)
+    }
+
+    fn then_booting(self, workers: u32) -> Self {
+        let mut bench = self;
         bench.started().whatever();
         bench.becomes_ready("agent").whatever();
         for slot in 0..workers {
@@ -82,10 +92,22 @@ impl Bench {
 
     /// Everybody is ready, nobody listens yet.
     pub(super) fn ready_to_listen(workers: u32) -> Self {
-        let mut bench = Self::booting(workers);
+        Self::booting(workers).then_ready(workers)
+    }
+
+    fn then_ready(self, workers: u32) -> Self {
+        let mut bench = self;
         for slot in 0..workers {
             bench.ready(&format!("w{slot}")).whatever();
         }
+        bench
+    }
+
+    /// After egg-ready, with some time between a wish to stop and the stop.
+    pub(super) fn serving_with_delay(workers: u32, delay: Duration) -> Self {
+        let bench = Self::new_with_delay(workers, delay);
+        let mut bench = bench.then_booting(workers).then_ready(workers);
+        bench.listening().whatever();
         bench
     }
 
@@ -189,6 +211,11 @@ impl Bench {
         self.now = then;
         self.tick().does_nothing();
         self
+    }
+
+    /// Time passes and nobody looks.
+    pub(super) fn skip(&mut self, time: Duration) {
+        self.now += time;
     }
 
     /// How long the supervisor would let the clock run now.

@@ -15,6 +15,7 @@ impl Bench {
                 let to: Vec<_> = to.iter().map(|child| self.name(*child)).collect();
                 format!("tell {}: {}", to.join(" "), self.headline(news))
             }
+            Action::Announce { child } => format!("announce {}", self.name(*child)),
             Action::Drain { child, budget } => format!("drain {} {budget:?}", self.name(*child)),
             Action::Kill { child } => format!("kill {}", self.name(*child)),
             Action::CloseListeners => "close listeners".to_owned(),
