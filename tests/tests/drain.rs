@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use hatchery_tests::http::Connection;
 use hatchery_tests::wait::{PATIENCE, until};
-use hatchery_tests::{Cluster, Ended, http, playground};
+use hatchery_tests::{Cluster, Ended, each_strategy, http, playground};
 use rustix::process::Signal;
 
 #[test]
@@ -187,6 +187,17 @@ fn http2(cluster: &Cluster) -> Connection {
     connection
 }
 
+/// The kinds of the HTTP/2 frames in these bytes.
+fn kinds(mut bytes: &[u8]) -> Vec<u8> {
+    let mut kinds = Vec::new();
+    while let [_, high, low, kind, ..] = *bytes {
+        kinds.push(kind);
+        let length = usize::from(u16::from_be_bytes([high, low]));
+        bytes = bytes.get(9 + length..).unwrap_or_default();
+    }
+    kinds
+}
+
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
@@ -220,63 +231,103 @@ fn an_http2_client_that_does_not_listen_ends_by_the_deadline() {
     stop_ends_with(http2, AT_THE_DEADLINE);
 }
 
+fn half_a_header(cluster: &Cluster) -> Connection {
+    let mut connection = cluster.connect();
+    connection.send(b"GET / HTTP/1.1\r\nHost: pl").unwrap();
+    connection
+}
+
 #[test]
 fn a_half_sent_header_ends_by_the_deadline() {
-    let half = |cluster: &Cluster| {
-        let mut connection = cluster.connect();
-        connection.send(b"GET / HTTP/1.1\r\nHost: pl").unwrap();
-        connection
-    };
-    stop_ends_with(half, AT_THE_DEADLINE);
+    stop_ends_with(half_a_header, AT_THE_DEADLINE);
+}
+
+fn half_a_body(cluster: &Cluster) -> Connection {
+    let mut connection = cluster.connect();
+    let head = b"POST /echo HTTP/1.1\r\nHost: playground\r\nContent-Length: 100\r\n\r\nhalf";
+    connection.send(head).unwrap();
+    connection
 }
 
 #[test]
 fn a_half_sent_body_ends_by_the_deadline() {
-    let half = |cluster: &Cluster| {
-        let mut connection = cluster.connect();
-        let head = b"POST /echo HTTP/1.1\r\nHost: playground\r\nContent-Length: 100\r\n\r\nhalf";
-        connection.send(head).unwrap();
-        connection
-    };
-    stop_ends_with(half, AT_THE_DEADLINE);
+    stop_ends_with(half_a_body, AT_THE_DEADLINE);
+}
+
+fn endless_stream(cluster: &Cluster) -> Connection {
+    let mut connection = cluster.connect();
+    connection.ask("/stream/1000000").unwrap();
+    connection.receive_head().unwrap();
+    connection
 }
 
 #[test]
 fn an_endless_stream_ends_by_the_deadline() {
-    let endless = |cluster: &Cluster| {
-        let mut connection = cluster.connect();
-        connection.ask("/stream/1000000").unwrap();
-        connection.receive_head().unwrap();
-        connection
-    };
-    stop_ends_with(endless, AT_THE_DEADLINE);
+    stop_ends_with(endless_stream, AT_THE_DEADLINE);
+}
+
+fn websocket(cluster: &Cluster) -> Connection {
+    let mut connection = cluster.connect();
+    connection
+        .send(
+            b"GET /ws HTTP/1.1\r\nHost: playground\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        )
+        .unwrap();
+    assert_eq!(connection.receive_head().unwrap().status, 101);
+    connection
 }
 
 #[test]
 fn an_open_websocket_ends_by_the_deadline() {
-    let open = |cluster: &Cluster| {
-        let mut connection = cluster.connect();
-        connection
-            .send(
-                b"GET /ws HTTP/1.1\r\nHost: playground\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-                  Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-            )
-            .unwrap();
-        assert_eq!(connection.receive_head().unwrap().status, 101);
-        connection
-    };
-    stop_ends_with(open, AT_THE_DEADLINE);
+    stop_ends_with(websocket, AT_THE_DEADLINE);
+}
+
+fn endless_request(cluster: &Cluster) -> Connection {
+    let mut connection = cluster.connect();
+    connection.ask("/sleep/600000").unwrap();
+    connection
 }
 
 #[test]
 fn an_endless_request_ends_by_the_deadline() {
-    let endless = |cluster: &Cluster| {
-        let mut connection = cluster.connect();
-        connection.ask("/sleep/600000").unwrap();
-        connection
-    };
-    stop_ends_with(endless, AT_THE_DEADLINE);
+    stop_ends_with(endless_request, AT_THE_DEADLINE);
 }
+
+/// All of them at once, and each is told as far as its protocol has a way.
+fn clients_of_every_kind(strategy: &str) {
+    let (drain_timeout, most) = AT_THE_DEADLINE;
+    let cluster = playground!()
+        .strategy(strategy)
+        .flag("--drain-timeout", drain_timeout)
+        .start();
+    let mut idle = cluster.connect();
+    idle.whoami().unwrap();
+    let mut silent = cluster.connect();
+    let mut mute: Vec<_> = [half_a_header, half_a_body, endless_stream, endless_request]
+        .into_iter()
+        .flat_map(|open| [open(&cluster), open(&cluster)])
+        .collect();
+    let (mut http2, mut websocket) = (http2(&cluster), websocket(&cluster));
+    cluster.signal(Signal::TERM);
+    let frames = websocket.drain();
+    let going_away = 1001u16.to_be_bytes();
+    assert!(
+        frames.windows(2).any(|bytes| bytes == going_away),
+        "closed with 1001: {frames:?}"
+    );
+    assert!(kinds(&http2.drain()).contains(&GOAWAY), "it was told");
+    assert!(idle.drain().is_empty(), "an idle one is closed");
+    for connection in &mut mute {
+        connection.drain();
+    }
+    expect_orderly(&cluster).expect_stop_within(most);
+    // Perhaps nobody had accepted it, and nobody could tell it.
+    let _ = silent.ask("/");
+    assert!(silent.receive().is_err());
+}
+
+each_strategy!(clients_of_every_kind_end_by_the_deadline => clients_of_every_kind);
 
 #[test]
 fn a_worker_that_spins_is_killed_after_the_deadline() {
