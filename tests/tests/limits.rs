@@ -1,5 +1,6 @@
 //! Workers and masters that have no room: clients wait, nobody is lost, and waiting costs nothing.
 #![expect(
+    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::unwrap_used,
     reason = "a test fails by panicking, in its helpers, too"

@@ -1,5 +1,6 @@
 //! A stop that is announced first: load balancers see it and turn away, and until then everything goes on.
 #![expect(
+    clippy::indexing_slicing,
     clippy::unwrap_used,
     reason = "a test fails by panicking, in its helpers, too"
 )]
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use hatchery_protocol::clock::millis;
 use hatchery_tests::event::count;
+use hatchery_tests::http::Response;
 use hatchery_tests::process::kill;
 use hatchery_tests::wait::{LATE, PATIENCE};
 use hatchery_tests::{Cluster, Traffic, each_strategy, http, playground, step};
@@ -159,8 +161,7 @@ fn a_worker_that_leaves_alone_is_not_ready_either() {
     let mut connection = cluster.connect();
     assert_eq!(connection.get("/ready").unwrap().status, 200);
     kill(cluster.worker(0), Signal::TERM);
-    let last = std::iter::repeat_with(|| connection.get("/ready").unwrap())
-        .find(|response| response.closes());
+    let last = std::iter::repeat_with(|| connection.get("/ready").unwrap()).find(Response::closes);
     assert_eq!(last.unwrap().status, 503);
     cluster.wait(step("worker-replaced").slot(0));
     assert_eq!(readiness(&cluster), 200);

@@ -1,5 +1,6 @@
 //! How an operator chooses a strategy, and what is answered to mistakes.
 #![expect(
+    clippy::indexing_slicing,
     clippy::unwrap_used,
     reason = "a test fails by panicking, in its helpers, too"
 )]
