@@ -30,8 +30,8 @@ mod sys;
 pub use config::Config;
 pub use launch::{LaunchError, Launched, Launcher, launch_daemon};
 pub use listener::{
-    Address, AddressError, Conflict, Inherited, Listen, ListenError, Owner, TcpOptions,
-    UnixOptions, UnknownOwner, check_addresses,
+    Address, AddressError, Conflict, Inherited, Listen, ListenError, OpeningOptions, Owner,
+    TcpOptions, UnixOptions, UnknownOwner, check_addresses,
 };
 pub use runtime_dir::{
     CONTROL_SOCKET, LOCK, RuntimeDirError, check_runtime_dir, default_runtime_dir,

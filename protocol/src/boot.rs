@@ -4,6 +4,7 @@
 //! of the environment in the first lines of `main`; everything else comes over the link as [`Boot`], so
 //! nothing of it shows in `ps` or leaks into a grandchild.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::as_millis;
 use crate::id::{ChildId, Generation};
 use crate::message::Member;
+use crate::secret::Secret;
 
 /// The child's role: `agent` or `worker`.
 pub const ENV_ROLE: &str = "HATCHERY_CHILD_ROLE";
@@ -43,6 +45,10 @@ pub struct Boot {
     /// Whether the descriptor of a lane comes along, see [`crate::handoff`].
     #[serde(default)]
     pub lane: Option<Lane>,
+    /// What the keys of TLS session tickets are derived from, where a listener speaks TLS. The same in
+    /// every worker of this master, so that each resumes what another began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket_secret: Option<Secret>,
     /// The agent's process, when it is ready.
     pub agent: Option<u32>,
     /// The workers that are ready.
@@ -132,6 +138,21 @@ pub struct ListenerBoot {
     pub family: Family,
     /// How connections come from it.
     pub source: Source,
+    /// Whether each connection begins with a PROXY protocol header.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub proxy_protocol: bool,
+    /// The files of its certificate, if it speaks TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsFiles>,
+}
+
+/// Where a certificate is. Read by the workers themselves, again whenever one of the files has changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TlsFiles {
+    /// The certificate and what leads to its authority, in that order, as PEM.
+    pub cert: PathBuf,
+    /// The certificate's private key, as PEM.
+    pub key: PathBuf,
 }
 
 /// Which kind of socket a listener is.

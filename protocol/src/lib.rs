@@ -16,6 +16,7 @@
 //! | [`handoff`] | connections from the master to a worker, and their receipts |
 //! | [`socket`] | what accept(2) says |
 //! | [`exit`] | exit codes, documented once |
+//! | [`secret`] | bytes that nobody may see |
 //! | `child` | the child's side of the link (feature `child`) |
 
 pub mod boot;
@@ -30,6 +31,7 @@ pub mod fd;
 pub mod handoff;
 pub mod id;
 pub mod message;
+pub mod secret;
 pub mod socket;
 mod sys;
 pub mod wire;

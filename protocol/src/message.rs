@@ -215,11 +215,14 @@ mod tests {
     #[test]
     fn golden_boot() {
         use crate::boot::{
-            ChildSettings, Family, HttpLimits, Lane, ListenerBoot, LogFormat, OnMasterDeath, Source,
+            ChildSettings, Family, HttpLimits, Lane, ListenerBoot, LogFormat, OnMasterDeath,
+            Source, TlsFiles,
         };
         use crate::id::{ChildId, Seat};
+        use crate::secret::Secret;
 
         let second = Duration::from_secs(1);
+        let secret = serde_json::from_str::<Secret>(&json(&[7; 32])).unwrap();
         let boot = ToChild::Boot(Box::new(Boot {
             name: "app".into(),
             child: ChildId {
@@ -252,10 +255,16 @@ mod tests {
                 name: Some("web".into()),
                 family: Family::Tcp,
                 source: Source::Handed,
+                proxy_protocol: true,
+                tls: Some(TlsFiles {
+                    cert: "/c.pem".into(),
+                    key: "/k.pem".into(),
+                }),
             }],
             lane: Some(Lane {
                 report_closings: true,
             }),
+            ticket_secret: Some(secret.clone()),
             agent: Some(7),
             workers: vec![Member { slot: 0, pid: 8 }],
         }));
@@ -268,12 +277,20 @@ mod tests {
                 r#""http":{"header_timeout_ms":1000,"idle_timeout_ms":1000,"max_header_size":8192,"#,
                 r#""max_connections":9,"max_requests_per_connection":10},"#,
                 r#""on_master_death":"drain","log_format":"json","log_level":"info"},"#,
-                r#""listeners":[{"address":"127.0.0.1:80","name":"web","family":"tcp","source":"handed"}],"lane":{"report_closings":true},"agent":7,"#,
+                r#""listeners":[{"address":"127.0.0.1:80","name":"web","family":"tcp","source":"handed","#,
+                r#""proxy_protocol":true,"tls":{"cert":"/c.pem","key":"/k.pem"}}],"lane":{"report_closings":true},"ticket_secret":["#,
+                "7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7",
+                r#"],"agent":7,"#,
                 r#""workers":[{"slot":0,"pid":8}]}"#
             )
         );
         let read: ToChild = serde_json::from_str(&json(&boot)).unwrap();
         assert_eq!(read, boot);
+        let shown = format!("{boot:?}");
+        assert!(
+            shown.contains("Secret(..)") && !shown.contains("7, 7"),
+            "{shown}"
+        );
     }
 
     #[test]

@@ -54,7 +54,14 @@ impl Settings {
             threads: layer.threads.unwrap_or(1),
             listen: layer
                 .listen
-                .unwrap_or_else(|| vec![Address::DEFAULT.into()]),
+                .unwrap_or_else(|| vec![Address::DEFAULT.into()])
+                .into_iter()
+                .map(|mut listen| {
+                    listen.opening.cert = absolute(listen.opening.cert);
+                    listen.opening.key = absolute(listen.opening.key);
+                    listen
+                })
+                .collect(),
             strategy: layer.strategy.unwrap_or_default(),
             weights: Weights(layer.weights.unwrap_or_default()),
             agent_start_timeout: seconds(layer.agent_start_timeout, 60),

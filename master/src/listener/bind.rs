@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use hatchery_protocol::boot::{Family, ListenerBoot, Source};
+use hatchery_protocol::boot::{Family, ListenerBoot, Source, TlsFiles};
 use hatchery_protocol::id::Slot;
 use socket2::{Domain, SockAddr, Socket, Type};
 use thiserror::Error;
@@ -115,6 +115,8 @@ pub(crate) struct Listener {
     pub(super) file: Option<SocketFile>,
     /// One, or one for each slot.
     pub(crate) sockets: Vec<Arc<OwnedFd>>,
+    pub(super) proxy_protocol: bool,
+    pub(super) tls: Option<TlsFiles>,
     /// Whether there is nothing to do to make it listen.
     pub(super) listening: bool,
 }
@@ -152,6 +154,8 @@ impl Listener {
             name: self.name.clone(),
             family: self.family,
             source,
+            proxy_protocol: self.proxy_protocol,
+            tls: self.tls.clone(),
         }
     }
 
@@ -225,6 +229,8 @@ impl Bound {
             strategy,
             name: listen.name.clone().or(self.name),
             backlog: listen.backlog.unwrap_or(BACKLOG),
+            proxy_protocol: listen.opening.proxy_protocol,
+            tls: listen.opening.tls(),
             file: self.file,
             sockets,
             listening: self.listening && !again,

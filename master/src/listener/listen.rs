@@ -6,7 +6,7 @@ use std::str::FromStr;
 use thiserror::Error;
 
 use super::option::{keys, known};
-use super::{Address, AddressError, TcpOptions, UnixOptions};
+use super::{Address, AddressError, OpeningOptions, TcpOptions, UnixOptions};
 use crate::strategy::Strategy;
 
 /// An address with its options: `127.0.0.1:7001?strategy=shared&backlog=512`.
@@ -31,6 +31,8 @@ pub struct Listen {
     pub backlog: Option<u32>,
     /// Whether an IPv6 address takes no IPv4 clients; it takes none unless this says otherwise.
     pub v6only: Option<bool>,
+    /// What comes before HTTP on its connections.
+    pub opening: OpeningOptions,
     /// What concerns TCP alone.
     pub tcp: TcpOptions,
     /// What concerns unix sockets alone.
@@ -56,6 +58,7 @@ impl From<Address> for Listen {
             strategy: None,
             backlog: None,
             v6only: None,
+            opening: OpeningOptions::default(),
             tcp: TcpOptions::default(),
             unix: UnixOptions::default(),
         }
@@ -114,6 +117,14 @@ pub enum ListenError {
         /// What would do.
         expected: String,
     },
+    /// One half of what TLS needs.
+    #[error("`{option}` needs `{other}` beside it: TLS takes a certificate and its private key")]
+    Alone {
+        /// What was given.
+        option: &'static str,
+        /// What was not.
+        other: &'static str,
+    },
 }
 
 impl FromStr for Listen {
@@ -147,7 +158,12 @@ impl FromStr for Listen {
                 expected,
             })?;
         }
-        Ok(listen)
+        let (option, other) = match (&listen.opening.cert, &listen.opening.key) {
+            (Some(_), None) => ("cert", "key"),
+            (None, Some(_)) => ("key", "cert"),
+            (Some(_), Some(_)) | (None, None) => return Ok(listen),
+        };
+        Err(ListenError::Alone { option, other })
     }
 }
 
@@ -167,9 +183,17 @@ mod tests {
             "unix:/run/a.sock?mode=0660&owner=www-data:1000",
             "unix:/run/a.sock?owner=:www-data",
             "udp:[::]:53?name=dns&strategy=shared&v6only=false",
+            "[::]:443?proxy-protocol=true&cert=/etc/a.pem&key=b.key",
         ] {
             assert_eq!(text.parse::<Listen>().unwrap().to_string(), text);
         }
+    }
+
+    #[test]
+    fn a_switch_needs_no_value() {
+        let listen: Listen = "[::1]:1?proxy-protocol&name=a".parse().unwrap();
+        assert!(listen.opening.proxy_protocol);
+        assert_eq!(listen.to_string(), "[::1]:1?name=a&proxy-protocol=true");
     }
 
     #[test]
@@ -223,6 +247,18 @@ mod tests {
             ("[::]:1?keepalive=0s", "it must be a time"),
             ("[::]:1?keepalive=500ms", "it must be a time"),
             ("[::]:1?keepalive=1day", "it must be a time"),
+            (
+                "127.0.0.1:1?proxy-protocol=false",
+                "for the option `proxy-protocol`: it must be true",
+            ),
+            ("127.0.0.1:1?cert=&key=a", "it must be the path of a file"),
+            ("127.0.0.1:1?cert=a", "`cert` needs `key` beside it"),
+            ("unix:/a?key=a", "`key` needs `cert` beside it"),
+            ("udp:[::]:1?cert=a&key=b", "addresses that take connections"),
+            (
+                "udp:[::]:1?proxy-protocol",
+                "addresses that take connections",
+            ),
         ] {
             let error = text.parse::<Listen>().unwrap_err().to_string();
             assert!(error.contains(sentence), "{text}: {error}");

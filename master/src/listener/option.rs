@@ -1,6 +1,6 @@
 //! What may be said about an address, one [`Key`] for each option.
 
-use super::{Address, Listen, owner, tcp};
+use super::{Address, Listen, opening, owner, tcp};
 use crate::strategy::Strategy;
 
 /// One option: its name, how it is read into a [`Listen`] and how it is written.
@@ -21,7 +21,9 @@ pub(super) struct Of {
 
 /// Every option, in the order in which they are written.
 pub(super) fn keys() -> impl Iterator<Item = &'static Key> {
-    [GENERAL, tcp::KEYS, owner::KEYS].into_iter().flatten()
+    [GENERAL, opening::KEYS, tcp::KEYS, owner::KEYS]
+        .into_iter()
+        .flatten()
 }
 
 /// Their names, for messages.
@@ -35,7 +37,7 @@ const EVERY_ADDRESS: Of = Of {
     has: |_| true,
 };
 
-const CONNECTIONS: Of = Of {
+pub(super) const CONNECTIONS: Of = Of {
     words: "addresses that take connections",
     has: |address| !matches!(address, Address::Udp(_)),
 };

@@ -22,6 +22,7 @@ use std::time::Duration;
 use hatchery_protocol::control::LaunchReport;
 use hatchery_protocol::exit::Exit;
 use hatchery_protocol::id::ChildId;
+use hatchery_protocol::secret::Secret;
 use tokio::sync::mpsc;
 
 pub use run::run;
@@ -70,6 +71,8 @@ struct Shell {
     listeners: Vec<Listener>,
     /// The thread that accepts, if there is a listener for it.
     handoff: Option<Handoff>,
+    /// One for the life of the master, so that a replacement's TLS sessions go on where others began.
+    ticket_secret: Secret,
     /// What the listeners are called; it outlives them.
     served: Vec<Served>,
     processes: BTreeMap<ChildId, Process>,

@@ -111,10 +111,11 @@ impl Shell {
         let (start_timeout, listeners) = match child.seat {
             Seat::Agent => (config.agent_start_timeout, Vec::new()),
             Seat::Worker(_) => {
-                let listeners = self.listeners.iter().map(Listener::boot).collect();
+                let listeners: Vec<_> = self.listeners.iter().map(Listener::boot).collect();
                 (config.worker_start_timeout, listeners)
             }
         };
+        let speaks_tls = listeners.iter().any(|listener| listener.tls.is_some());
         Boot {
             name: config.name.clone(),
             child,
@@ -138,6 +139,7 @@ impl Shell {
                 report_closings: config.http.max_connections > 0
                     || self.listeners.iter().any(Listener::counts_connections),
             }),
+            ticket_secret: speaks_tls.then(|| self.ticket_secret.clone()),
             agent: self.supervisor.ready_agent(),
             workers: self.supervisor.ready_workers(),
         }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use hatchery_protocol::clock::monotonic;
 use hatchery_protocol::control::LaunchReport;
 use hatchery_protocol::exit::Exit;
+use hatchery_protocol::secret::Secret;
 use rustix::process::{Resource, getpid, getrlimit, set_child_subreaper, setrlimit};
 use thiserror::Error;
 use tokio::sync::mpsc;
@@ -192,6 +193,7 @@ fn prepare(
         accepted_before: vec![0; listeners.len()],
         listeners,
         handoff,
+        ticket_secret: Secret::random()?,
         processes: BTreeMap::new(),
         journal,
         output: Output::start()?,
