@@ -11,7 +11,9 @@ use hatchery_protocol::boot::HttpLimits;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 
+use crate::client::ClientInfo;
 use crate::patience::{Limits, Patience};
 use crate::service::Service;
 use crate::stream::Tracked;
@@ -20,6 +22,16 @@ use crate::tracker::{Guard, Phase, Waiting};
 /// How long an HTTP/2 client that has nothing under way may take to acknowledge the GOAWAY. It is polite
 /// to wait for that (RFC 9113, 6.8), and a client that is stuck would hold up the stop.
 const PARTING: Duration = Duration::from_millis(500);
+
+/// A connection that has come, apart from its stream.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) guard: Guard,
+    /// Since when the client owes its first request.
+    pub(crate) since: Instant,
+    /// What handlers are told, if they are told anything.
+    pub(crate) client: Option<ClientInfo>,
+}
 
 /// How HTTP is spoken; the same for every connection.
 #[derive(Debug)]
@@ -52,17 +64,27 @@ impl Http {
         }
     }
 
+    /// When a connection is closed on which HTTP has not even begun.
+    pub(crate) fn opening_deadline(&self, arrival: &Arrival) -> Instant {
+        arrival.since + self.patience.header
+    }
+
     /// Serves `stream` until it is closed, upgraded, or cut off by the tracker's phase.
-    pub(crate) async fn serve<I>(self: Arc<Self>, stream: I, guard: Guard, router: Router)
+    pub(crate) async fn serve<I>(self: Arc<Self>, stream: I, arrival: Arrival, router: Router)
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        let Arrival {
+            guard,
+            since,
+            client,
+        } = arrival;
         let connection = Arc::clone(guard.connection());
-        let service = Service::new(router, Arc::clone(&connection));
+        let service = Service::new(router, Arc::clone(&connection), client);
         let stream = TokioIo::new(Tracked::new(stream, guard));
         let serving = self.builder.serve_connection_with_upgrades(stream, service);
         let mut serving = pin!(serving);
-        let mut patience = pin!(Patience::new(self.patience));
+        let mut patience = pin!(Patience::since(since, self.patience));
         let mut watched = None;
         let mut closing = false;
         let mut parting = false;
@@ -115,7 +137,7 @@ mod tests {
     use axum::routing::{get, post};
     use futures_util::StreamExt as _;
     use http::Request;
-    use tokio::time::{Instant, sleep};
+    use tokio::time::sleep;
 
     use super::*;
     use crate::fixture::{Fixture, HEADER_TIMEOUT, IDLE_TIMEOUT, LIMITS, settle};

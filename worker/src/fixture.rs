@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +20,9 @@ use tokio::time::Instant;
 
 use crate::accept::{Accept, Accepted};
 use crate::drain::drain;
-use crate::server::Server;
+use crate::opening::Opening;
+use crate::server::{Listener, Server};
+use crate::stream::Socket;
 
 pub(crate) const LAME_DUCK: Duration = Duration::from_secs(2);
 pub(crate) const LIMITS: HttpLimits = HttpLimits {
@@ -57,6 +60,23 @@ fn accepted(stream: DuplexStream) -> Accepted<DuplexStream> {
     Accepted { listener, stream }
 }
 
+/// Where the clients of tests come from.
+pub(crate) const CLIENT: &str = "192.0.2.1:1111";
+/// Where they connect to.
+pub(crate) const HERE: &str = "192.0.2.2:80";
+
+impl Socket for DuplexStream {
+    fn peer_address(&self) -> Option<SocketAddr> {
+        CLIENT.parse().ok()
+    }
+
+    fn local_address(&self) -> Option<SocketAddr> {
+        HERE.parse().ok()
+    }
+
+    fn reset_on_close(&self) {}
+}
+
 pub(crate) struct Fixture {
     pub(crate) server: Server,
     pub(crate) gauges: Arc<GaugeCells>,
@@ -70,9 +90,29 @@ impl Fixture {
     }
 
     pub(crate) fn with_limits(router: Router, limits: &HttpLimits) -> Self {
+        Self::listening(router, limits, false, None)
+    }
+
+    /// Connections begin with an opening, and handlers are told of their clients.
+    pub(crate) fn with_opening(router: Router, opening: Opening) -> Self {
+        Self::listening(router, &LIMITS, true, Some(opening))
+    }
+
+    pub(crate) fn telling_clients(router: Router) -> Self {
+        Self::listening(router, &LIMITS, true, None)
+    }
+
+    fn listening(
+        router: Router,
+        limits: &HttpLimits,
+        connect_info: bool,
+        opening: Option<Opening>,
+    ) -> Self {
         let gauges = Arc::new(GaugeCells::new(1));
         let mut server = Server::new(router, Arc::clone(&gauges), limits);
+        server.set_connect_info(connect_info);
         let (source, queue) = unbounded_channel();
+        server.set_listeners(vec![Listener::new(Some("test"), opening)]);
         server.listen(Queue(queue));
         Self {
             server,

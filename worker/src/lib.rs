@@ -3,11 +3,11 @@
 //! An application implements [`Worker`]; [`run`] lives that worker's life between the master's orders.
 //!
 //! ```text
-//!  listening socket ── accept ── connection ── service ── Router
-//!                        │ │         │            │
-//!                        │ └──────── tracker ─────┘      counts, and passes on the phases of a drain
-//!                        │              │
-//!                        └─ incoming ── raw stream       where the application speaks its own protocol
+//!  listening socket ── accept ──(opening)── connection ── service ── Router
+//!                        │ │                    │            │
+//!                        │ └────────────────── tracker ──────┘   counts, and passes on the phases of a drain
+//!                        │                      │
+//!                        └─ incoming ──────── raw stream         where the application speaks its own protocol
 //! ```
 //!
 //! What holds:
@@ -17,16 +17,20 @@
 //! - a request is in flight until the last byte of its response is handed to the connection, or given up;
 //! - a drain ends by its deadline, whatever clients do.
 //!
-//! Not here: binding of addresses (the master's), TLS, and anything a router can do by itself.
+//! The opening is there on listeners with TLS (feature `tls`) or the PROXY protocol only.
+//!
+//! Not here: binding of addresses (the master's), and anything a router can do by itself.
 
 #![forbid(unsafe_code)]
 
 mod accept;
+mod client;
 mod connection;
 mod context;
 mod drain;
 mod incoming;
 mod listeners;
+mod opening;
 mod patience;
 mod raw;
 mod room;
@@ -34,14 +38,19 @@ mod run;
 mod server;
 mod service;
 mod stream;
+#[cfg(feature = "tls")]
+mod tls;
 mod tracker;
 mod worker;
 
+pub use client::{ClientInfo, TlsInfo};
 pub use context::WorkerContext;
 pub use hatchery_protocol::child::BoxError;
 pub use incoming::Incoming;
 pub use raw::RawStream;
 pub use run::run;
+#[cfg(feature = "tls")]
+pub use tls::{CertificateError, check_certificate};
 pub use worker::Worker;
 
 #[cfg(test)]

@@ -104,6 +104,13 @@ impl Listeners {
         found.then_some(incoming)
     }
 
+    /// What was taken so far.
+    pub(crate) fn claimed(&self) -> Vec<usize> {
+        let offers = self.lock();
+        let claimed = |offer: &Offer| offer.claim.is_some().then_some(offer.index);
+        offers.iter().flatten().filter_map(claimed).collect()
+    }
+
     /// The claims there are. There will be no more.
     pub(crate) fn close(&self) -> Claims {
         let offers = self.lock().take().unwrap_or_default();
@@ -135,6 +142,8 @@ mod tests {
             name: name.map(str::to_owned),
             family,
             source: Source::Accept,
+            proxy_protocol: false,
+            tls: None,
         };
         (boot, Some(socket))
     }
@@ -166,6 +175,7 @@ mod tests {
             listeners.take("127.0.0.1:7").is_none(),
             "by another name, too"
         );
+        assert_eq!(listeners.claimed(), [2, 3]);
         let claimed: Vec<usize> = listeners.close().into_keys().collect();
         assert_eq!(claimed, [2, 3]);
         assert!(listeners.take("web").is_none(), "it serves HTTP by now");

@@ -59,7 +59,11 @@ pin_project! {
 
 impl Patience {
     pub(crate) fn new(limits: Limits) -> Self {
-        let since = Instant::now();
+        Self::since(Instant::now(), limits)
+    }
+
+    /// With a connection that has been open since then.
+    pub(crate) fn since(since: Instant, limits: Limits) -> Self {
         Self {
             limits,
             turn: Turn::default(),

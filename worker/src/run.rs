@@ -9,11 +9,13 @@ use hatchery_protocol::child::gauge::GaugeCells;
 use hatchery_protocol::child::life::{self, Life};
 use hatchery_protocol::child::{BoxError, Child, Draining, Shutdown, Sockets};
 use hatchery_protocol::exit::Exit;
+use hatchery_protocol::secret::Secret;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::accept::{Handed, SharedListener};
 use crate::listeners::Listeners;
-use crate::server::Server;
+use crate::opening::Opening;
+use crate::server::{Listener, Server};
 use crate::{Worker, WorkerContext, drain};
 
 /// Lives the worker's life to its end. The returned code is what `main` should end with.
@@ -40,6 +42,7 @@ pub fn run(mut child: Child, worker: Box<dyn Worker>) -> Exit {
             return Exit::Internal;
         }
     };
+    let ticket_secret = child.boot().ticket_secret.clone();
     let life = WorkerLife {
         context: WorkerContext::new(&child, listeners),
         shutdown: child.shutdown(),
@@ -47,6 +50,8 @@ pub fn run(mut child: Child, worker: Box<dyn Worker>) -> Exit {
         lane: child.boot().lane,
         listeners: child.boot().listeners.clone(),
         sockets,
+        served: Vec::new(),
+        ticket_secret,
         worker,
         router: Router::new(),
         server: None,
@@ -78,6 +83,9 @@ struct WorkerLife {
     listeners: Vec<ListenerBoot>,
     /// Nothing comes from them yet. Left alone until `listen`.
     sockets: Sockets,
+    /// How each is served. Made by `start`, so that a certificate that cannot be used fails it.
+    served: Vec<Listener>,
+    ticket_secret: Option<Secret>,
     /// What `start` returned, until `listen` takes it.
     router: Router,
     server: Option<Server>,
@@ -90,6 +98,8 @@ impl WorkerLife {
         let gauges = Arc::clone(&self.gauges);
         let server = Server::new(router, gauges, &settings.http);
         let server = self.server.insert(server);
+        server.set_connect_info(self.worker.connect_info());
+        server.set_listeners(std::mem::take(&mut self.served));
         let claims = Arc::new(self.context.listeners().close());
         let sockets = std::mem::take(&mut self.sockets);
         let accepting = self.listeners.iter().zip(sockets.listeners).enumerate();
@@ -115,11 +125,37 @@ impl WorkerLife {
     }
 }
 
+impl WorkerLife {
+    /// What would be plain bytes to the application must not look like TLS to the operator.
+    fn refuse_raw_openings(&self) -> Result<(), BoxError> {
+        let claimed = self.context.listeners().claimed();
+        for index in claimed {
+            if let (Some(boot), Some(served)) = (self.listeners.get(index), self.served.get(index))
+                && served.has_opening()
+            {
+                let address = &boot.address;
+                return Err(format!(
+                    "the application takes the connections of {address} itself, where there is neither TLS nor the \
+                     PROXY protocol; take `cert`, `key` and `proxy-protocol` away from that address"
+                )
+                .into());
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Life for WorkerLife {
     const TRAIT: &'static str = "Worker";
 
     async fn start(&mut self) -> Result<(), BoxError> {
+        for boot in &self.listeners {
+            let opening = Opening::new(boot, self.ticket_secret.as_ref())?;
+            self.served
+                .push(Listener::new(boot.name.as_deref(), opening));
+        }
         self.router = self.worker.start(&self.context).await?;
+        self.refuse_raw_openings()?;
         Ok(())
     }
 

@@ -6,16 +6,18 @@ use axum::Router;
 use hatchery_protocol::boot::HttpLimits;
 use hatchery_protocol::child::CancellationToken;
 use hatchery_protocol::child::gauge::GaugeCells;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::RawStream;
 use crate::accept::{self, Accept, Accepted};
-use crate::connection::Http;
+use crate::client::ClientInfo;
+use crate::connection::{Arrival, Http};
 use crate::listeners::Claims;
+use crate::opening::Opening;
 use crate::room::{Place, Room};
-use crate::stream::Stream;
+use crate::stream::{Socket, Stream};
 use crate::tracker::Tracker;
 
 /// Serves a router on any number of sources. Knows nothing of the master.
@@ -25,8 +27,31 @@ pub(crate) struct Server {
     router: Router,
     tracker: Arc<Tracker>,
     room: Room,
+    connect_info: bool,
+    listeners: Arc<[Listener]>,
     stop_accepting: CancellationToken,
     accepting: Vec<JoinHandle<()>>,
+}
+
+/// What the connections of one listener have in common.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    name: Option<Arc<str>>,
+    opening: Option<Arc<Opening>>,
+}
+
+impl Listener {
+    /// Without an `opening`, connections begin with HTTP.
+    pub(crate) fn new(name: Option<&str>, opening: Option<Opening>) -> Self {
+        Self {
+            name: name.map(Arc::from),
+            opening: opening.map(Arc::new),
+        }
+    }
+
+    pub(crate) const fn has_opening(&self) -> bool {
+        self.opening.is_some()
+    }
 }
 
 impl Server {
@@ -37,6 +62,8 @@ impl Server {
             router: router.with_state(()),
             tracker: Arc::new(Tracker::new(gauges, limits.max_requests_per_connection)),
             room: Room::new(limits.max_connections),
+            connect_info: false,
+            listeners: Arc::default(),
             stop_accepting: CancellationToken::new(),
             accepting: Vec::new(),
         }
@@ -49,6 +76,17 @@ impl Server {
     /// Rung with each connection that is closed from now on.
     pub(crate) fn closings(&mut self) -> Arc<Notify> {
         self.room.bell()
+    }
+
+    /// Whether handlers are told who their clients are, for the sources that follow.
+    pub(crate) const fn set_connect_info(&mut self, told: bool) {
+        self.connect_info = told;
+    }
+
+    /// How connections are served, by the index of their listener, for the sources that follow. A listener
+    /// that is not there is a plain one.
+    pub(crate) fn set_listeners(&mut self, listeners: Vec<Listener>) {
+        self.listeners = listeners.into();
     }
 
     /// Begins to serve what `source` gives.
@@ -79,15 +117,30 @@ impl Server {
     /// Serves HTTP on a connection.
     fn serve<S>(&self) -> impl FnMut(Accepted<S>, Place) + Send + use<S>
     where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: Socket,
     {
         let http = Arc::clone(&self.http);
         let router = self.router.clone();
         let tracker = Arc::clone(&self.tracker);
+        let listeners = Arc::clone(&self.listeners);
+        let connect_info = self.connect_info;
         move |accepted, place| {
-            // Counted before the task runs: a drain that begins now must not overlook it.
-            let guard = tracker.track(accepted.listener, place);
-            tokio::spawn(Arc::clone(&http).serve(accepted.stream, guard, router.clone()));
+            let Accepted { listener, stream } = accepted;
+            let served = listeners.get(listener);
+            let name = || served.and_then(|served| served.name.as_ref());
+            let arrival = Arrival {
+                // Counted before the task runs: a drain that begins now must not overlook it.
+                guard: tracker.track(listener, place),
+                since: Instant::now(),
+                client: connect_info.then(|| ClientInfo::of(&stream, name())),
+            };
+            let (http, router) = (Arc::clone(&http), router.clone());
+            match served.and_then(|served| served.opening.as_ref()) {
+                None => tokio::spawn(http.serve(stream, arrival, router)),
+                Some(opening) => {
+                    tokio::spawn(Arc::clone(opening).serve(http, stream, arrival, router))
+                }
+            };
         }
     }
 

@@ -19,6 +19,7 @@ use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use tower_service::Service as _;
 
+use crate::client::ClientInfo;
 use crate::tracker::{Connection, Phase};
 
 /// The router as one connection sees it.
@@ -26,11 +27,21 @@ use crate::tracker::{Connection, Phase};
 pub(crate) struct Service {
     router: Router,
     connection: Arc<Connection>,
+    /// To be told to handlers. Telling costs an allocation for each request, so it has to be asked for.
+    client: Option<ClientInfo>,
 }
 
 impl Service {
-    pub(crate) const fn new(router: Router, connection: Arc<Connection>) -> Self {
-        Self { router, connection }
+    pub(crate) const fn new(
+        router: Router,
+        connection: Arc<Connection>,
+        client: Option<ClientInfo>,
+    ) -> Self {
+        Self {
+            router,
+            connection,
+            client,
+        }
     }
 }
 
@@ -49,13 +60,16 @@ impl hyper::service::Service<Request<Incoming>> for Service {
         }
         let in_flight = InFlight::begin(Arc::clone(connection));
         // The empty body is the one body that axum makes without an allocation.
-        let request = request.map(|body| {
+        let mut request = request.map(|body| {
             if body.is_end_stream() {
                 Body::empty()
             } else {
                 Body::new(body)
             }
         });
+        if let Some(client) = &self.client {
+            client.attach_to(request.extensions_mut());
+        }
         Responding {
             // The clone is one reference count; a call needs `&mut`.
             route: self.router.clone().call(request),

@@ -2,9 +2,11 @@
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use hatchery_protocol::boot::Family;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -14,6 +16,18 @@ use crate::tracker::{Guard, Phase, Waiting};
 
 /// How many bytes are written as one buffer at the most, in whatever pieces they come.
 const JOINED: usize = 4096;
+
+/// A stream whose ends have addresses.
+pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// The other end's, where it has an IP address.
+    fn peer_address(&self) -> Option<SocketAddr>;
+
+    /// This end's, where it has an IP address.
+    fn local_address(&self) -> Option<SocketAddr>;
+
+    /// Lets the close that is to come be a reset, where there are resets.
+    fn reset_on_close(&self);
+}
 
 /// What a listener gives.
 #[derive(Debug)]
@@ -47,6 +61,29 @@ macro_rules! either {
             Stream::Unix(stream) => Pin::new(stream).$method($($argument),*),
         }
     };
+}
+
+impl Socket for Stream {
+    fn peer_address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(stream) => stream.peer_addr().ok(),
+            Self::Unix(_) => None,
+        }
+    }
+
+    fn local_address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(stream) => stream.local_addr().ok(),
+            Self::Unix(_) => None,
+        }
+    }
+
+    fn reset_on_close(&self) {
+        if let Self::Tcp(stream) = self {
+            // If it fails, the connection is gone already.
+            let _ = rustix::net::sockopt::set_socket_linger(stream, Some(Duration::ZERO));
+        }
+    }
 }
 
 impl AsyncRead for Stream {

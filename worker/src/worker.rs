@@ -38,6 +38,14 @@ pub trait Worker: Send + Sync + 'static {
     /// Whatever keeps the worker from serving. The process ends and the error is quoted to the operator.
     async fn start(&mut self, context: &WorkerContext) -> Result<Router, BoxError>;
 
+    /// Whether handlers can extract [`ConnectInfo`](axum::extract::ConnectInfo) of
+    /// [`ClientInfo`](crate::ClientInfo) and of `SocketAddr`. Asked once, when the worker begins to serve.
+    ///
+    /// Off unless this returns `true`, because it costs each request an allocation, needed or not.
+    fn connect_info(&self) -> bool {
+        false
+    }
+
     /// Every process of the cluster is ready, and requests may come while this runs. Once in the life of
     /// a process; a worker that replaces another gets its own.
     ///

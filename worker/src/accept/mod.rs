@@ -14,11 +14,11 @@ use std::time::Duration;
 use hatchery_protocol::child::CancellationToken;
 use hatchery_protocol::socket;
 use rustix::io::Errno;
-use tokio::io::{AsyncRead, AsyncWrite};
 
 pub(crate) use self::handed::Handed;
 pub(crate) use self::shared::SharedListener;
 use crate::room::{Place, Room};
+use crate::stream::Socket;
 
 /// How long the loop waits after a first failure; doubled by each that follows.
 const FIRST_BACKOFF: Duration = Duration::from_millis(5);
@@ -29,7 +29,7 @@ const MAX_BACKOFF: Duration = Duration::from_millis(320);
 /// A source of connections.
 pub(crate) trait Accept: Send + 'static {
     /// What it gives.
-    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+    type Stream: Socket;
 
     /// Whether it gives no more than there is room for without being told.
     const KEEPS_LIMIT: bool = false;
