@@ -51,6 +51,11 @@
 //! 5. A stop lets the workers finish their requests, then the agent, then the master leaves. If the master
 //!    itself is killed, the others follow it within their grace.
 //!
+//! # TLS
+//!
+//! With the feature `tls`, an address may name a certificate: `--listen '[::]:443?cert=app.pem&key=app.key'`.
+//! The workers notice when it is renewed, and a session that began on one of them goes on on any other.
+//!
 //! # Logging
 //!
 //! Use [`tracing`](https://docs.rs/tracing); every line comes out with the process it came from. Install a
@@ -71,4 +76,4 @@ pub use hatchery_protocol::boot::{ChildSettings, HttpLimits};
 pub use hatchery_protocol::child::members::Snapshot;
 pub use hatchery_protocol::child::{BoxError, CancellationToken, Context, Members};
 pub use hatchery_protocol::message::Member;
-pub use hatchery_worker::{Incoming, RawStream, Worker, WorkerContext};
+pub use hatchery_worker::{ClientInfo, Incoming, RawStream, TlsInfo, Worker, WorkerContext};

@@ -99,12 +99,13 @@ fn print_config(app: &App, sources: Sources) -> Outcome {
     Ok(Exit::Orderly)
 }
 
-/// The settings, if nothing is wrong with them, alone and together, or with the places they name.
+/// The settings, if nothing is wrong with them, alone and together, with the places they name or the certificates there.
 fn checked(app: &App, sources: Sources) -> Result<Settings, Failure> {
     let (settings, problems) = load(app, sources)?;
     let mut sentences: Vec<String> = problems.iter().map(ToString::to_string).collect();
     sentences.extend(config::contradictions(&settings));
     sentences.extend(config::unusable_places(&settings));
+    sentences.extend(config::unusable_certificates(&settings));
     bad_config(sentences)?;
     Ok(settings)
 }

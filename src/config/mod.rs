@@ -9,6 +9,7 @@
 //! A source never half counts: all that is wrong, in whichever source, is collected and told at once,
 //! each in a sentence that names the key and the source.
 
+mod certificates;
 mod contradictions;
 mod environment;
 mod error;
@@ -27,6 +28,7 @@ mod value;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+pub(crate) use certificates::unusable_certificates;
 pub(crate) use contradictions::contradictions;
 pub(crate) use error::ConfigError;
 pub(crate) use layer::Layer;
