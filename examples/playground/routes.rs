@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, State};
 use axum::http::StatusCode;
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use axum::{Json, Router};
 use futures_util::{Stream, stream};
-use hatchery::{CancellationToken, WorkerContext};
+use hatchery::{CancellationToken, ClientInfo, WorkerContext};
 use rustix::process::{Signal, getpid, kill_process};
 use serde_json::{Value, json};
 
@@ -30,6 +30,7 @@ pub(crate) fn router(context: WorkerContext) -> Router {
         .route("/", get(|| async { "Hello World" }))
         .route("/ready", get(ready))
         .route("/whoami", get(whoami))
+        .route("/client", get(client))
         .route("/sleep/{ms}", get(sleep))
         .route("/spin/{ms}", get(spin))
         .route("/echo", post(echo).layer(DefaultBodyLimit::disable()))
@@ -61,6 +62,25 @@ async fn ready(State(worker): State<WorkerContext>) -> (StatusCode, &'static str
     } else {
         (StatusCode::OK, "ready")
     }
+}
+
+/// Who asks, as far as the connection tells.
+async fn client(ConnectInfo(client): ConnectInfo<ClientInfo>) -> Json<Value> {
+    let tls = client.tls().map(|tls| {
+        json!({
+            "server_name": tls.server_name(),
+            "alpn": tls.alpn(),
+            "version": tls.version(),
+            "resumed": tls.is_resumed(),
+        })
+    });
+    Json(json!({
+        "address": client.address(),
+        "local_address": client.local_address(),
+        "proxy": client.proxy(),
+        "listener": client.listener(),
+        "tls": tls,
+    }))
 }
 
 /// Waits, and leaves the thread to others meanwhile.

@@ -38,6 +38,10 @@ impl Worker for PlaygroundWorker {
         Ok(routes::router(context.clone()))
     }
 
+    fn connect_info(&self) -> bool {
+        true
+    }
+
     async fn egg_ready(&mut self, context: &WorkerContext) -> Result<(), BoxError> {
         self.trace.enter(Hook::EggReady)?;
         beside::answer_datagrams(context);

@@ -123,6 +123,11 @@ impl<S: Stream> Connection<S> {
         })
     }
 
+    /// The stream itself.
+    pub fn get_ref(&self) -> &S {
+        self.stream.get_ref()
+    }
+
     /// Writes bytes as they are.
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.get_mut().write_all(bytes)

@@ -81,6 +81,7 @@ fn crates_depend_only_on_what_they_may() {
                 "hatchery-worker",
                 "axum",
                 "hyper",
+                "rustls",
             ],
         ),
         (
@@ -91,6 +92,7 @@ fn crates_depend_only_on_what_they_may() {
                 "hatchery-worker",
                 "axum",
                 "hyper",
+                "rustls",
             ],
         ),
         (
@@ -101,6 +103,7 @@ fn crates_depend_only_on_what_they_may() {
                 "hatchery-worker",
                 "axum",
                 "hyper",
+                "rustls",
             ],
         ),
         (

@@ -1,9 +1,4 @@
 //! Stopping, as clients see it: who is answered, who is told to go, and who is cut off when.
-#![expect(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking, in its helpers, too"
-)]
 
 use std::sync::mpsc;
 use std::thread;
@@ -11,7 +6,7 @@ use std::time::Duration;
 
 use hatchery_tests::http::Connection;
 use hatchery_tests::wait::{PATIENCE, until};
-use hatchery_tests::{Cluster, Ended, each_strategy, http, playground};
+use hatchery_tests::{Cluster, Ended, each_strategy, http, http2, playground};
 use rustix::process::Signal;
 
 #[test]
@@ -173,35 +168,6 @@ fn a_connection_that_never_said_anything_does_not_hold_up_a_stop() {
     stop_ends_with(accepted, EARLY);
 }
 
-/// An HTTP/2 connection without any request, as far as the server's settings.
-fn http2(cluster: &Cluster) -> Connection {
-    let mut connection = cluster.connect();
-    // The client's preface and its empty settings; the server answers with its own.
-    connection
-        .send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-        .unwrap();
-    connection.send(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).unwrap();
-    let header = connection.receive_exact(9).unwrap();
-    assert_eq!(header[3], SETTINGS);
-    connection.receive_exact(usize::from(header[2])).unwrap();
-    connection
-}
-
-/// The kinds of the HTTP/2 frames in these bytes.
-fn kinds(mut bytes: &[u8]) -> Vec<u8> {
-    let mut kinds = Vec::new();
-    while let [_, high, low, kind, ..] = *bytes {
-        kinds.push(kind);
-        let length = usize::from(u16::from_be_bytes([high, low]));
-        bytes = bytes.get(9 + length..).unwrap_or_default();
-    }
-    kinds
-}
-
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-
 #[test]
 fn an_idle_http2_connection_is_asked_to_leave_and_does_not_hold_up_a_stop() {
     let (drain_timeout, most) = EARLY;
@@ -209,26 +175,16 @@ fn an_idle_http2_connection_is_asked_to_leave_and_does_not_hold_up_a_stop() {
         .workers(1)
         .flag("--drain-timeout", drain_timeout)
         .start();
-    let mut connection = http2(&cluster);
+    let mut connection = http2::begin(cluster.connect());
     cluster.signal(Signal::TERM);
-    let mut asked = false;
-    // The server asks to leave, and then by a ping whether that was read.
-    while let Ok(header) = connection.receive_exact(9) {
-        let body = connection.receive_exact(usize::from(header[2])).unwrap();
-        asked |= header[3] == GOAWAY;
-        if header[3] == PING && header[4] == 0 {
-            let mut pong = vec![0, 0, 8, PING, 1, 0, 0, 0, 0];
-            pong.extend(body);
-            connection.send(&pong).unwrap();
-        }
-    }
-    assert!(asked);
+    assert!(connection.leave_when_asked());
     expect_orderly(&cluster).expect_stop_within(most);
 }
 
 #[test]
 fn an_http2_client_that_does_not_listen_ends_by_the_deadline() {
-    stop_ends_with(http2, AT_THE_DEADLINE);
+    let deaf = |cluster: &Cluster| http2::begin(cluster.connect()).into_inner();
+    stop_ends_with(deaf, AT_THE_DEADLINE);
 }
 
 fn half_a_header(cluster: &Cluster) -> Connection {
@@ -308,7 +264,8 @@ fn clients_of_every_kind(strategy: &str) {
         .into_iter()
         .flat_map(|open| [open(&cluster), open(&cluster)])
         .collect();
-    let (mut http2, mut websocket) = (http2(&cluster), websocket(&cluster));
+    let mut http2 = http2::begin(cluster.connect());
+    let mut websocket = websocket(&cluster);
     cluster.signal(Signal::TERM);
     let frames = websocket.drain();
     let going_away = 1001u16.to_be_bytes();
@@ -316,7 +273,7 @@ fn clients_of_every_kind(strategy: &str) {
         frames.windows(2).any(|bytes| bytes == going_away),
         "closed with 1001: {frames:?}"
     );
-    assert!(kinds(&http2.drain()).contains(&GOAWAY), "it was told");
+    assert!(http2.leave_when_asked(), "it was told");
     assert!(idle.drain().is_empty(), "an idle one is closed");
     for connection in &mut mute {
         connection.drain();

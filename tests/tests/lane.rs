@@ -34,7 +34,11 @@ fn ends_the_worker(misdeed: impl FnOnce(&OwnedFd), why: &str) {
     );
     cluster.wait(step("worker-replaced").slot(1));
     drop(lane);
-    assert_eq!(cluster.everybody()[..2], everybody[..2], "nobody else");
+    assert_eq!(
+        cluster.everybody().get(..2),
+        everybody.get(..2),
+        "nobody else"
+    );
     Crowd::gather(&cluster, 20).answers();
     cluster.connect_to(1);
     assert_eq!(count(&cluster.events(), "worker-exited"), 1);
@@ -62,7 +66,7 @@ fn a_packet_that_is_no_receipt() {
 #[test]
 fn a_packet_that_is_too_long() {
     let long = |lane: &OwnedFd| {
-        send(lane, &[0; 64 * 1024], SendFlags::NOSIGNAL).unwrap();
+        send(lane, &vec![0; 64 * 1024], SendFlags::NOSIGNAL).unwrap();
     };
     ends_the_worker(long, "not a receipt");
 }
