@@ -16,6 +16,7 @@
 //! | [`handoff`] | connections from the master to a worker, and their receipts |
 //! | [`socket`] | what accept(2) says |
 //! | [`exit`] | exit codes, documented once |
+//! | [`proxy`] | for whom a proxy speaks |
 //! | [`secret`] | bytes that nobody may see |
 //! | `child` | the child's side of the link (feature `child`) |
 
@@ -31,6 +32,7 @@ pub mod fd;
 pub mod handoff;
 pub mod id;
 pub mod message;
+pub mod proxy;
 pub mod secret;
 pub mod socket;
 mod sys;

@@ -1,4 +1,8 @@
 //! Stopping, as clients see it: who is answered, who is told to go, and who is cut off when.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, in its helpers, too"
+)]
 
 use std::sync::mpsc;
 use std::thread;

@@ -20,6 +20,7 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 use super::Order;
 use super::balancer::{Balancer, Connection, PAUSE};
 use super::lane::Lane;
+use super::preface::{FIRST_PREFACE, Prefaces};
 use super::reserve::Reserve;
 use crate::shell::Input;
 use crate::supervisor::Event;
@@ -44,6 +45,8 @@ pub(super) struct Source {
     /// Whose socket it is. Only while the slot has no worker that reads, its clients are ours to accept.
     slot: Option<Slot>,
     socket: Arc<OwnedFd>,
+    /// Whether a proxy says who its clients are, and it matters.
+    introduced: bool,
     watched: bool,
     /// How many connections it is asked for in one turn: as many as there probably are. To find out that
     /// there are no more costs a system call, which is a tenth of all that the master does for one.
@@ -53,11 +56,17 @@ pub(super) struct Source {
 }
 
 impl Source {
-    pub(super) const fn new(listener: u16, slot: Option<Slot>, socket: Arc<OwnedFd>) -> Self {
+    pub(super) const fn new(
+        listener: u16,
+        slot: Option<Slot>,
+        socket: Arc<OwnedFd>,
+        introduced: bool,
+    ) -> Self {
         Self {
             listener,
             slot,
             socket,
+            introduced,
             watched: false,
             turn: 1,
             full_turns: 0,
@@ -87,6 +96,7 @@ pub(super) struct Acceptor {
     inputs: mpsc::Sender<Input>,
     sources: Vec<Source>,
     balancer: Balancer<OwnedFd>,
+    prefaces: Prefaces,
     lanes: BTreeMap<ChildId, (u64, Lane)>,
     /// Whose lane has which number in events.
     children: BTreeMap<u64, ChildId>,
@@ -122,6 +132,7 @@ impl Acceptor {
             inputs,
             sources,
             balancer,
+            prefaces: Prefaces::new(),
             lanes: BTreeMap::new(),
             children: BTreeMap::new(),
             next_lane: FIRST_LANE,
@@ -143,7 +154,7 @@ impl Acceptor {
             self.wait(&mut ready);
             let about = || ready.iter().map(|event| event.data.u64());
             // What makes room comes before what needs it.
-            for lane in about().filter(|token| *token >= FIRST_LANE) {
+            for lane in about().filter(|token| (FIRST_LANE..FIRST_PREFACE).contains(token)) {
                 self.read_receipts(lane);
             }
             if about().any(|token| token == BELL) && !self.take_orders() {
@@ -152,6 +163,7 @@ impl Acceptor {
             for source in about().filter_map(|token| token.checked_sub(FIRST_SOURCE)) {
                 self.accept(usize::try_from(source).unwrap_or(usize::MAX));
             }
+            self.introduce(about().filter(|token| *token >= FIRST_PREFACE));
             self.hand_over();
             self.tell();
             self.reserve.fill(&self.bell);
@@ -164,7 +176,12 @@ impl Acceptor {
         let now = monotonic();
         let settled = self.unasked.is_empty() && self.untold.is_empty();
         let retry = (!settled).then_some(now + PAUSE);
-        let times = [self.balancer.deadline(now), self.exhausted, retry];
+        let times = [
+            self.balancer.deadline(now),
+            self.prefaces.deadline(),
+            self.exhausted,
+            retry,
+        ];
         let timeout = times.into_iter().flatten().min().map(|time| {
             // Not a moment too early, or it would be looked at twice.
             let wait = time.saturating_sub(now) + Duration::from_micros(1);
@@ -279,9 +296,15 @@ impl Acceptor {
         let Some(source) = source.filter(|source| source.watched) else {
             return;
         };
-        let turn = source.next_turn().min(self.balancer.room(now));
+        let room = self.balancer.room(now).saturating_sub(self.prefaces.len());
+        let turn = source.next_turn().min(room);
         for accepted in 0..turn {
             match accept(source) {
+                Ok(connection) if source.introduced => {
+                    if let Some(known) = self.prefaces.add(&self.epoll, connection, now) {
+                        self.balancer.offer(known, now);
+                    }
+                }
                 Ok(connection) => self.balancer.offer(connection, now),
                 Err(Errno::WOULDBLOCK) => {
                     source.turn = accepted.max(1);
@@ -300,6 +323,19 @@ impl Acceptor {
                 }
             }
             self.failing = false;
+        }
+    }
+
+    /// Offers those whose proxies have said who they are, or had time enough.
+    fn introduce(&mut self, told: impl Iterator<Item = u64>) {
+        let now = monotonic();
+        for number in told {
+            if let Some(known) = self.prefaces.look(&self.epoll, number) {
+                self.balancer.offer(known, now);
+            }
+        }
+        while let Some(unknown) = self.prefaces.overdue(&self.epoll, now) {
+            self.balancer.offer(unknown, now);
         }
     }
 
@@ -350,7 +386,8 @@ impl Acceptor {
     fn watch(&mut self) {
         let now = monotonic();
         self.exhausted = self.exhausted.filter(|until| now < *until);
-        let any = self.open && self.exhausted.is_none() && self.balancer.room(now) > 0;
+        let room = self.balancer.room(now) > self.prefaces.len();
+        let any = self.open && self.exhausted.is_none() && room;
         let held = self.balancer.held_slots();
         for (token, source) in (FIRST_SOURCE..).zip(&mut self.sources) {
             let wanted = any && source.is_ours(&held);
@@ -389,6 +426,9 @@ impl Acceptor {
                     Err(_) => break,
                 }
             }
+        }
+        while let Some(unknown) = self.prefaces.overdue(&self.epoll, Duration::MAX) {
+            self.balancer.offer(unknown, now);
         }
         self.hand_over();
     }

@@ -19,11 +19,13 @@
 //! | `balancer` | who gets which connection; pure |
 //! | `acceptor` | the thread: accepts, sends, reads receipts |
 //! | `lane` | the master's view of one lane |
+//! | `preface` | who a proxy speaks for |
 //! | `reserve` | descriptors for bad times |
 
 mod acceptor;
 mod balancer;
 mod lane;
+mod preface;
 mod reserve;
 
 use std::io;
@@ -154,7 +156,9 @@ fn sources((index, listener): (u16, &Listener)) -> Vec<Source> {
     };
     let sockets = slots.into_iter().zip(&listener.sockets);
     sockets
-        .map(|(slot, socket)| Source::new(index, slot, Arc::clone(socket)))
+        .map(|(slot, socket)| {
+            Source::new(index, slot, Arc::clone(socket), listener.is_introduced())
+        })
         .collect()
 }
 

@@ -164,6 +164,11 @@ impl Listener {
         self.strategy.counts_connections()
     }
 
+    /// Whether a proxy has to say who a client is before it is decided who serves it.
+    pub(crate) fn is_introduced(&self) -> bool {
+        self.proxy_protocol && self.strategy.knows_clients()
+    }
+
     /// The socket that a slot's worker accepts from, if it does.
     pub(crate) fn socket_of(&self, slot: Slot) -> Option<BorrowedFd<'_>> {
         let index = match self.strategy.way() {

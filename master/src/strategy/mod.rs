@@ -47,6 +47,8 @@ pub(crate) struct Definition {
     way: Way,
     /// Whether it matters how many connections each worker has.
     counts_connections: bool,
+    /// Whether it matters who a client is.
+    knows_clients: bool,
 }
 
 /// How connections come to workers.
@@ -112,6 +114,10 @@ impl Strategy {
 
     pub(crate) const fn counts_connections(self) -> bool {
         self.0.counts_connections
+    }
+
+    pub(crate) const fn knows_clients(self) -> bool {
+        self.0.knows_clients
     }
 
     pub(crate) const fn way(self) -> Way {
