@@ -4,8 +4,12 @@
     reason = "a test fails by panicking, in its helpers, too"
 )]
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
 use std::time::{Duration, Instant};
 
+use hatchery_tests::control::Control;
+use hatchery_tests::http;
 use hatchery_tests::process::{expect_idle, kill};
 use hatchery_tests::wait::{LATE, moment};
 use hatchery_tests::{Crowd, each_strategy, playground, step};
@@ -117,3 +121,65 @@ fn the_master_is_suspended(strategy: &str) {
 }
 
 each_strategy!(clients_wait_for_a_suspended_master => the_master_is_suspended);
+
+/// As a suspended one, with the difference that it has accepted what it does not answer.
+fn a_worker_spins(strategy: &str) {
+    let cluster = playground!().workers(2).strategy(strategy).start();
+    let _spinning = cluster.spin(1);
+    let served = Crowd::gather(&cluster, 100).answers();
+    assert!(served.iter().all(|who| who.slot == 0));
+    assert_eq!(cluster.status()["state"], "ready");
+    kill(cluster.worker(1), Signal::KILL);
+    cluster.wait(step("worker-replaced").slot(1));
+    cluster.connect_to(1);
+    cluster.expect_orderly_end();
+}
+
+each_strategy!(a_worker_that_spins_delays_nobody => a_worker_spins, handed over);
+
+/// The master's beat is not late by as much as its children bear.
+#[test]
+fn a_flood_of_connections_delays_no_beat() {
+    let cluster = playground!().flag("--master-timeout", "2s").start();
+    let everybody = cluster.everybody();
+    let address = cluster.address();
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                while !over.load(Relaxed) {
+                    assert_eq!(http::get(address, "/").unwrap().status, 200);
+                }
+            });
+        }
+        moment(Duration::from_secs(4));
+        over.store(true, Relaxed);
+    });
+    assert_eq!(cluster.everybody(), everybody);
+    cluster.stop();
+}
+
+#[test]
+fn a_flood_of_commands_delays_no_connection() {
+    let cluster = playground!().start();
+    let over = AtomicBool::new(false);
+    let path = cluster.control_path();
+    let begun = Instant::now();
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                while !over.load(Relaxed) {
+                    let mut operator = Control::connect(&path).unwrap();
+                    operator.ask("status").unwrap();
+                    assert_eq!(operator.receive().unwrap()["state"], "ready");
+                }
+            });
+        }
+        for _ in 0..200 {
+            assert_eq!(cluster.get("/"), "Hello World");
+        }
+        over.store(true, Relaxed);
+    });
+    assert!(begun.elapsed() < LATE, "{:?}", begun.elapsed());
+    cluster.stop();
+}

@@ -11,9 +11,10 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 
 use hatchery_tests::http::{self, Connection};
-use hatchery_tests::process::{self, expect_idle, limit_descriptors};
+use hatchery_tests::process::{self, expect_idle, kill, limit_descriptors};
 use hatchery_tests::wait::PATIENCE;
 use hatchery_tests::{Cluster, Crowd, each_strategy, playground};
+use rustix::process::Signal;
 
 /// The n-th address.
 fn address(cluster: &Cluster, n: usize) -> SocketAddr {
@@ -157,3 +158,29 @@ fn the_master_has_no_descriptors_left(strategy: &str) {
 }
 
 each_strategy!(a_master_without_descriptors_serves_on => the_master_has_no_descriptors_left);
+
+/// How many connections of one worker's the master holds at most.
+const WINDOW: usize = 128;
+
+/// A crowd that nobody takes waits in the kernel's queue, and not in the master.
+fn a_crowd_that_nobody_takes(strategy: &str) {
+    let cluster = playground!().workers(1).strategy(strategy).start();
+    cluster.get("/");
+    let (master, worker) = (cluster.master(), cluster.worker(0));
+    // Perhaps with the one of a moment ago, whose receipt is on its way.
+    let before = process::descriptors(master);
+    kill(worker, Signal::STOP);
+    let mut crowd = Crowd::gather(&cluster, 700);
+    cluster.expect("as many as may be", || {
+        process::descriptors(master) + 1 >= before + WINDOW
+    });
+    expect_idle(&[master]);
+    let held = process::descriptors(master) - before;
+    assert!(held <= WINDOW, "{held} of 700");
+    kill(worker, Signal::CONT);
+    crowd.answers();
+    cluster.expect("nothing is held", || process::descriptors(master) <= before);
+    cluster.stop();
+}
+
+each_strategy!(the_master_holds_a_bounded_number => a_crowd_that_nobody_takes, handed over);
