@@ -1,5 +1,6 @@
 //! Connections between the kernel, the master and the workers: none is lost, whoever dies, stops or is full.
 #![expect(
+    clippy::indexing_slicing,
     clippy::unwrap_used,
     reason = "a test fails by panicking, in its helpers, too"
 )]

@@ -23,6 +23,9 @@ pub(super) const WINDOW: usize = 128;
 pub(super) const HELD: usize = 1024;
 /// After how much silence about a batch others may get what the worker has not read.
 pub(super) const STALL: Duration = Duration::from_millis(20);
+/// The same where a client is to stay with its worker: longer than a worker is usually busy, or starved of
+/// CPU on a busy machine.
+pub(super) const LONG_STALL: Duration = Duration::from_secs(1);
 /// How long a worker without descriptors, or with a full lane, is left alone.
 pub(super) const PAUSE: Duration = Duration::from_millis(50);
 
@@ -56,6 +59,8 @@ pub(super) struct Balancer<C> {
     choosers: Vec<Box<dyn Choose>>,
     /// How many connections a worker may have; 0 is no limit.
     most: u32,
+    /// [`STALL`] or [`LONG_STALL`].
+    stall: Duration,
     /// The address is given up: those who are here are placed whatever the limits.
     last_call: bool,
     /// Who may get a connection, and what a strategy sees of them; kept for its memory only.
@@ -101,6 +106,12 @@ impl<C> Lane<C> {
         u64::from(self.open) + self.unconfirmed() as u64
     }
 
+    /// When its oldest unconfirmed parcel is overdue.
+    fn due(&self, stall: Duration) -> Duration {
+        let oldest = self.sent.front();
+        oldest.map_or(Duration::MAX, |(_, at)| *at + stall)
+    }
+
     /// How many more it may be given.
     fn room(&self, most: u32, now: Duration) -> usize {
         if self.state != State::Reading || now < self.paused {
@@ -118,12 +129,13 @@ impl<C> Lane<C> {
 }
 
 impl<C> Balancer<C> {
-    pub(super) const fn new(choosers: Vec<Box<dyn Choose>>, most: u32) -> Self {
+    pub(super) const fn new(choosers: Vec<Box<dyn Choose>>, most: u32, stall: Duration) -> Self {
         Self {
             lanes: BTreeMap::new(),
             waiting: VecDeque::new(),
             choosers,
             most,
+            stall,
             last_call: false,
             candidates: (Vec::new(), Vec::new()),
         }
@@ -325,7 +337,7 @@ impl<C> Balancer<C> {
     /// Workers that have left connections unread for so long that others should have them, if there are
     /// others.
     pub(super) fn overdue(&self, now: Duration) -> Vec<ChildId> {
-        let late = |lane: &Lane<C>| lane.state == State::Reading && now >= due(lane);
+        let late = |lane: &Lane<C>| lane.state == State::Reading && now >= lane.due(self.stall);
         let (late, prompt): (Vec<_>, Vec<_>) = self.lanes.iter().partition(|(_, lane)| late(lane));
         if prompt
             .iter()
@@ -390,19 +402,13 @@ impl<C> Balancer<C> {
     pub(super) fn deadline(&self, now: Duration) -> Option<Duration> {
         let times = self.lanes.values().flat_map(|lane| {
             let paused = (lane.paused > now).then_some(lane.paused);
-            let late = (lane.state == State::Reading && !lane.sent.is_empty()).then(|| due(lane));
+            let late = (lane.state == State::Reading && !lane.sent.is_empty())
+                .then(|| lane.due(self.stall));
             // One that is overdue already and has nobody to help it is looked at again in a while.
             [paused, late.map(|late| late.max(now + STALL / 4))]
         });
         times.flatten().min()
     }
-}
-
-/// When the oldest unconfirmed parcel of a worker is overdue.
-fn due<C>(lane: &Lane<C>) -> Duration {
-    lane.sent
-        .front()
-        .map_or(Duration::MAX, |(_, at)| *at + STALL)
 }
 
 #[cfg(test)]

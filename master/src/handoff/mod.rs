@@ -38,7 +38,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use tokio::sync::mpsc;
 
 use self::acceptor::{Acceptor, Source};
-use self::balancer::Balancer;
+use self::balancer::{Balancer, LONG_STALL, STALL};
 use self::lane::Lane;
 use crate::listener::Listener;
 use crate::shell::Input;
@@ -87,7 +87,9 @@ impl Handoff {
             return Ok(None);
         }
         let choosers = listeners.iter().map(|l| chooser(l, weights)).collect();
-        let balancer = Balancer::new(choosers, most);
+        let sticky = listeners.iter().any(|l| l.strategy.keeps_clients());
+        let stall = if sticky { LONG_STALL } else { STALL };
+        let balancer = Balancer::new(choosers, most, stall);
         let (orders, received) = channel::channel();
         let bell = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         let acceptor = Acceptor::new(sources, balancer, received, Arc::clone(&bell), inputs)?;

@@ -166,7 +166,7 @@ impl Listener {
 
     /// Whether a proxy has to say who a client is before it is decided who serves it.
     pub(crate) fn is_introduced(&self) -> bool {
-        self.proxy_protocol && self.strategy.knows_clients()
+        self.proxy_protocol && self.strategy.keeps_clients()
     }
 
     /// The socket that a slot's worker accepts from, if it does.

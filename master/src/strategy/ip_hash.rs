@@ -13,7 +13,7 @@ pub(super) const STRATEGY: Definition = Definition {
     alias: None,
     way: Way::HandOver(|_| Box::<IpHash>::default()),
     counts_connections: false,
-    knows_clients: true,
+    keeps_clients: true,
 };
 
 /// Rendezvous hashing: every slot bids for a client and the highest bid wins. When a slot goes, only its

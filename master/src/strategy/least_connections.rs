@@ -10,7 +10,7 @@ pub(super) const STRATEGY: Definition = Definition {
     alias: None,
     way: Way::HandOver(|_| Box::<LeastConnections>::default()),
     counts_connections: true,
-    knows_clients: false,
+    keeps_clients: false,
 };
 
 /// Among equals it goes round: the first slot must not get everything on a quiet day.

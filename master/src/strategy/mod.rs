@@ -47,8 +47,9 @@ pub(crate) struct Definition {
     way: Way,
     /// Whether it matters how many connections each worker has.
     counts_connections: bool,
-    /// Whether it matters who a client is.
-    knows_clients: bool,
+    /// Whether a client has a worker of its own, so that it matters who it is, and it is better off waiting for
+    /// that one for a while than with another.
+    keeps_clients: bool,
 }
 
 /// How connections come to workers.
@@ -110,6 +111,10 @@ impl Strategy {
     /// Whether it needs a port of our own: an address that is TCP and not inherited.
     pub const fn needs_port(self) -> bool {
         matches!(self.0.way, Way::PerSlot)
+    }
+
+    pub(crate) const fn keeps_clients(self) -> bool {
+        self.0.keeps_clients
     }
 
     pub(crate) const fn counts_connections(self) -> bool {

@@ -12,7 +12,7 @@ pub(super) const STRATEGY: Definition = Definition {
     alias: None,
     way: Way::PerSlot,
     counts_connections: false,
-    knows_clients: false,
+    keeps_clients: false,
 };
 
 /// Who gets the clients of a slot that has no worker.

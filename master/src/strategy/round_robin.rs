@@ -11,7 +11,7 @@ pub(super) const STRATEGY: Definition = Definition {
     alias: Some("rr"),
     way: Way::HandOver(|_| Box::<RoundRobin>::default()),
     counts_connections: false,
-    knows_clients: false,
+    keeps_clients: false,
 };
 
 /// Goes round by slot, so that who is full or gone is skipped and loses its turn, not its place.

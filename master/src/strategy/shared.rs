@@ -10,5 +10,5 @@ pub(super) const STRATEGY: Definition = Definition {
     alias: Some("none"),
     way: Way::Shared,
     counts_connections: false,
-    knows_clients: false,
+    keeps_clients: false,
 };

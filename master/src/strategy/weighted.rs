@@ -17,7 +17,7 @@ pub(super) const STRATEGY: Definition = Definition {
         })
     }),
     counts_connections: false,
-    knows_clients: false,
+    keeps_clients: false,
 };
 
 /// Smooth weighted round robin, as nginx and LVS have it: in each turn every candidate earns its weight,

@@ -37,7 +37,7 @@ impl Desk {
             panic!("the default hands over");
         };
         let mut desk = Self {
-            balancer: Balancer::new(vec![make(&Weights::default())], most),
+            balancer: Balancer::new(vec![make(&Weights::default())], most, STALL),
             now: START,
             next: 0,
             under_way: BTreeMap::new(),
