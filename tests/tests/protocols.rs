@@ -30,7 +30,8 @@ fn both((drain_timeout, lame_duck): Times) -> Both {
         .workers(1)
         .flag("--drain-timeout", drain_timeout)
         .flag("--lame-duck", lame_duck)
-        .listen("127.0.0.1:0");
+        // A client that says nothing is accepted all the same.
+        .listen("127.0.0.1:0?defer=false");
     let (plan, authority) = secure(plan);
     let cluster = plan.start();
     Both { cluster, authority }
