@@ -1,6 +1,5 @@
 //! A worker that breaks the rules of its lane is named and replaced, and nobody else notices.
 #![expect(
-    clippy::indexing_slicing,
     clippy::unwrap_used,
     reason = "a test fails by panicking, in its helpers, too"
 )]

@@ -121,10 +121,6 @@ impl Strategy {
         self.0.counts_connections
     }
 
-    pub(crate) const fn knows_clients(self) -> bool {
-        self.0.knows_clients
-    }
-
     pub(crate) const fn way(self) -> Way {
         self.0.way
     }
