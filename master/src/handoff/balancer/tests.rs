@@ -321,21 +321,53 @@ fn a_parcel_that_cannot_be_sent_goes_to_another() {
 }
 
 #[test]
+fn whoever_was_told_to_begin_is_about_to_read() {
+    let mut desk = Desk::new(1, 0);
+    desk.join(child(1));
+    desk.balancer.hatch(child(1));
+    desk.accept(4);
+    desk.read_all();
+    assert_eq!(desk.counts(), [2, 2]);
+}
+
+#[test]
 fn after_the_last_call_limits_do_not_count_and_nobody_waits() {
     let mut desk = Desk::new(1, 1);
     desk.join(child(1));
     desk.balancer.last_call();
     desk.accept(6);
     desk.read_all();
-    assert_eq!(desk.counts(), [6, 0], "the other one has not begun");
+    assert_eq!(desk.counts(), [6, 0], "only to who reads");
     desk.die(child(0));
     desk.accept(2);
     desk.read_all();
-    assert_eq!(desk.counts(), [6, 2], "it may begin some day");
+    assert_eq!(desk.counts(), [6, 2], "or at least may begin to");
     desk.accept(2);
     desk.die(child(1));
     desk.send();
     assert_eq!(desk.held(), [0; 0]);
+}
+
+#[test]
+fn after_the_last_call_a_full_lane_is_waited_for() {
+    let mut desk = Desk::new(1, 0);
+    desk.balancer.last_call();
+    let connection = Connection {
+        listener: 0,
+        client: None,
+        it: 0,
+    };
+    desk.balancer.offer(connection, desk.now);
+    let parcel = desk.balancer.pack(child(0)).unwrap();
+    desk.balancer.unsent(child(0), parcel, desk.now);
+    desk.balancer.settle(desk.now);
+    assert_eq!(desk.balancer.addressees(), [], "it spins");
+    assert_eq!(desk.held(), [0]);
+    assert_eq!(desk.balancer.deadline(desk.now), Some(desk.now + PAUSE));
+    desk.now += PAUSE;
+    desk.send();
+    desk.read_all();
+    assert_eq!(desk.counts(), [1]);
 }
 
 #[test]
