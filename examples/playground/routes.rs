@@ -17,7 +17,7 @@ use hatchery::{CancellationToken, ClientInfo, WorkerContext};
 use rustix::process::{Signal, getpid, kill_process};
 use serde_json::{Value, json};
 
-use crate::fault;
+use crate::{fault, trace};
 
 /// Between two events of `/stream/{n}`.
 const STREAM_INTERVAL: Duration = Duration::from_millis(100);
@@ -34,6 +34,7 @@ pub(crate) fn router(context: WorkerContext) -> Router {
         .route("/sleep/{ms}", get(sleep))
         .route("/spin/{ms}", get(spin))
         .route("/echo", post(echo).layer(DefaultBodyLimit::disable()))
+        .route("/book/{entry}", post(book))
         .route("/abort", any(abort))
         .route("/panic", any(panic))
         .route("/segv", any(segv))
@@ -101,6 +102,14 @@ async fn spin(Path(ms): Path<u64>) -> String {
 /// Streams the body back: it may be larger than the worker's memory. The header says who did it.
 async fn echo(body: Body) -> impl IntoResponse {
     ([("x-worker", std::process::id().to_string())], body)
+}
+
+/// Puts a line into the file that `PLAYGROUND_BOOK` names, for whoever wants to know what was done how often.
+async fn book(Path(entry): Path<String>) -> Result<String, (StatusCode, String)> {
+    match trace::book(&entry) {
+        Ok(()) => Ok(entry),
+        Err(error) => Err((StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
+    }
 }
 
 async fn abort() {

@@ -105,6 +105,18 @@ impl Trace {
     }
 }
 
+/// Appends a line to `PLAYGROUND_BOOK`, if it is set.
+///
+/// # Errors
+///
+/// The file cannot be opened or written.
+pub(crate) fn book(entry: &str) -> Result<(), BoxError> {
+    if let Some(mut book) = open("PLAYGROUND_BOOK")? {
+        book.write_all(format!("{entry}\n").as_bytes())?;
+    }
+    Ok(())
+}
+
 fn open(name: &str) -> Result<Option<File>, BoxError> {
     let Some(path) = settings::path(name)? else {
         return Ok(None);

@@ -44,8 +44,9 @@ use crate::listener::Listener;
 use crate::shell::Input;
 use crate::strategy::{Choose, Way, Weights, for_vacant_slots};
 
-/// How long a stop waits for those who have connected to be passed on.
-const LAST_CALL: Duration = Duration::from_millis(200);
+/// How long a stop waits for those who have connected to be passed on. It takes a moment, but on a busy
+/// machine the thread may have to wait for its turn; children bear twice as much of the master's silence.
+const LAST_CALL: Duration = Duration::from_secs(1);
 
 /// What the acceptor is told.
 #[derive(Debug)]
