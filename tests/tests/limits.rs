@@ -167,15 +167,15 @@ fn a_crowd_that_nobody_takes(strategy: &str) {
     let cluster = playground!().workers(1).strategy(strategy).start();
     cluster.get("/");
     let (master, worker) = (cluster.master(), cluster.worker(0));
-    // Perhaps with the one of a moment ago, whose receipt is on its way.
+    // Perhaps with some that are about to be closed.
     let before = process::descriptors(master);
     kill(worker, Signal::STOP);
     let mut crowd = Crowd::gather(&cluster, 700);
-    cluster.expect("as many as may be", || {
-        process::descriptors(master) + 1 >= before + WINDOW
+    cluster.expect("it holds some of them", || {
+        process::descriptors(master) > WINDOW
     });
     expect_idle(&[master]);
-    let held = process::descriptors(master) - before;
+    let held = process::descriptors(master).saturating_sub(before);
     assert!(held <= WINDOW, "{held} of 700");
     kill(worker, Signal::CONT);
     crowd.answers();
