@@ -92,15 +92,11 @@ impl Context {
     /// when the process is asked to leave.
     ///
     /// ```
-    /// use axum::http::StatusCode;
     /// use hatchery_protocol::child::Context;
     ///
-    /// async fn readiness(context: Context) -> StatusCode {
-    ///     if context.stopping().is_cancelled() {
-    ///         StatusCode::SERVICE_UNAVAILABLE
-    ///     } else {
-    ///         StatusCode::OK
-    ///     }
+    /// /// The status that a load balancer is told.
+    /// fn readiness(context: &Context) -> u16 {
+    ///     if context.stopping().is_cancelled() { 503 } else { 200 }
     /// }
     /// ```
     pub fn stopping(&self) -> &CancellationToken {
