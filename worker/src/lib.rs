@@ -38,6 +38,7 @@ mod run;
 mod server;
 mod service;
 mod stream;
+mod through;
 #[cfg(feature = "tls")]
 mod tls;
 mod tracker;

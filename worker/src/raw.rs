@@ -1,6 +1,6 @@
 //! A connection that the application speaks its own protocol on.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::stream::{Stream, Tracked};
+use crate::through::write_through;
 use crate::tracker::Guard;
 
 /// A connection from [`Incoming`](crate::Incoming): bytes in both directions, in any protocol.
@@ -27,7 +28,7 @@ impl RawStream {
     pub(crate) fn new(stream: Stream, guard: Guard) -> Self {
         // No server watches over it: it is cut off by its own reads and writes, like an upgraded one.
         guard.connection().set_upgraded();
-        // Asked for now, because a client that has gone has no address.
+        // Asked for at once, because a client that has gone has no address.
         let peer = match &stream {
             Stream::Tcp(tcp) => tcp.peer_addr().ok(),
             Stream::Unix(_) => None,
@@ -56,31 +57,5 @@ impl AsyncRead for RawStream {
 }
 
 impl AsyncWrite for RawStream {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
+    write_through!(stream);
 }
