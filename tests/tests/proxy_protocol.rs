@@ -54,6 +54,28 @@ fn handlers_see_the_proxys_client() {
 }
 
 #[test]
+fn ip_hash_goes_by_the_proxys_client() {
+    let cluster = playground!()
+        .workers(4)
+        .listen("127.0.0.1:0?proxy-protocol&strategy=ip-hash")
+        .start();
+    let slot_of = |client: u8| {
+        let mut connection = cluster.connect();
+        let header = format!("PROXY TCP4 198.51.100.{client} 203.0.113.9 5000 443\r\n");
+        // In two pieces: the master has to wait for the second.
+        let (first, second) = header.split_at(usize::from(client));
+        connection.send(first.as_bytes()).unwrap();
+        connection.send(second.as_bytes()).unwrap();
+        connection.whoami().unwrap().slot
+    };
+    let slots: Vec<_> = (1..20).map(slot_of).collect();
+    let again: Vec<_> = (1..20).map(slot_of).collect();
+    assert_eq!(slots, again);
+    let others = slots.iter().filter(|slot| **slot != slots[0]).count();
+    assert!(others > 0, "all by the proxy's address: {slots:?}");
+}
+
+#[test]
 fn a_proxy_may_speak_for_itself() {
     let cluster = behind_a_proxy().start();
     let mut local = b"\r\n\r\n\0\r\nQUIT\n".to_vec();

@@ -321,6 +321,25 @@ fn a_parcel_that_cannot_be_sent_goes_to_another() {
 }
 
 #[test]
+fn what_was_chosen_for_a_worker_that_has_to_leave_goes_to_another() {
+    let mut desk = Desk::new(2, 0);
+    for it in 0..4 {
+        let (listener, client) = (0, None);
+        let connection = Connection {
+            listener,
+            client,
+            it,
+        };
+        desk.balancer.offer(connection, desk.now);
+    }
+    desk.balancer.retire(child(0));
+    desk.send();
+    desk.accept(2);
+    desk.read_all();
+    assert_eq!(desk.counts(), [0, 6]);
+}
+
+#[test]
 fn whoever_was_told_to_begin_is_about_to_read() {
     let mut desk = Desk::new(1, 0);
     desk.join(child(1));
