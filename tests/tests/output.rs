@@ -116,7 +116,8 @@ fn every_step_of_the_lifecycle_is_in_the_log() {
 
 #[test]
 fn a_worker_writes_without_its_master() {
-    let cluster = playground!().start();
+    // Nothing of the connection is the master's, so that its end is seen while the master is suspended.
+    let cluster = playground!().flag("--strategy", "shared").start();
     cluster.wait_hooks("egg_ready", 3);
     let (mut connection, _) = cluster.connect_to(0);
     cluster.signal(Signal::STOP);
