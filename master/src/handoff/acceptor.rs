@@ -200,7 +200,10 @@ impl Acceptor {
         let _ = rustix::io::read(&self.bell, &mut [0; 8]);
         loop {
             match self.orders.try_recv() {
-                Ok(Order::Open) => self.open = true,
+                Ok(Order::Open) => {
+                    self.open = true;
+                    self.balancer.open();
+                }
                 Ok(Order::Join(child, lane)) => self.join(child, lane),
                 Ok(Order::Hatch(child)) => self.balancer.hatch(child),
                 Ok(Order::Retire(child)) => self.balancer.retire(child),

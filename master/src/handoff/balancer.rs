@@ -164,6 +164,15 @@ impl<C> Balancer<C> {
         }
     }
 
+    /// The addresses listen: every worker that is there is ready, and about to be told to begin. All of them
+    /// count from the first client on, or it would find only those that were told before it came.
+    pub(super) fn open(&mut self) {
+        let joined: Vec<ChildId> = self.lanes.keys().copied().collect();
+        for child in joined {
+            self.hatch(child);
+        }
+    }
+
     /// The slots whose workers read, so that they look after their own sockets.
     pub(super) fn held_slots(&self) -> BTreeSet<Slot> {
         let held = |lane: &Lane<C>| matches!(lane.state, State::Reading | State::Stalled);

@@ -350,6 +350,18 @@ fn whoever_was_told_to_begin_is_about_to_read() {
 }
 
 #[test]
+fn the_first_client_finds_every_worker() {
+    let mut desk = Desk::new(0, 0);
+    for slot in 0..3 {
+        desk.join(child(slot));
+    }
+    desk.balancer.open();
+    desk.accept(3);
+    desk.read_all();
+    assert_eq!(desk.counts(), [1, 1, 1]);
+}
+
+#[test]
 fn after_the_last_call_limits_do_not_count_and_nobody_waits() {
     let mut desk = Desk::new(1, 1);
     desk.join(child(1));
