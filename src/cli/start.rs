@@ -28,7 +28,10 @@ pub(super) fn run(settings: Settings, launcher: Option<Launcher>) -> Outcome {
         })?;
     }
     // Held to the end: dropping it writes what is still queued.
-    let _log = logging::master(config.log_format, &config.log_level);
+    let _log = logging::master(config.log_format, &config.log_level).map_err(|error| {
+        let sentence = format!("there is no thread for the log: {error}");
+        Failure::new(Exit::Internal, sentence)
+    })?;
     Ok(hatchery_master::run(config, launcher))
 }
 

@@ -7,13 +7,13 @@
 
 mod line;
 mod panic;
+mod queue;
 
 use std::io::{self, IsTerminal as _};
 
 use hatchery_protocol::boot::{Boot, LogFormat};
 use hatchery_protocol::id::{Generation, Role, Slot};
 use tracing::Subscriber;
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::{DefaultFields, FormatFields, JsonFields};
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -21,9 +21,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 use line::Line;
-
-/// How many lines wait for a slow standard error before the master drops further ones.
-const QUEUE: usize = 8192;
+pub(crate) use queue::Flush;
 
 /// Who writes.
 #[derive(Debug, Clone)]
@@ -35,21 +33,21 @@ pub(crate) struct Writer {
 }
 
 /// Logs as the master. Lines pass through a bounded queue, for a blocked terminal or pipe must not hold
-/// up the process that watches all others. What is queued is written when the guard is dropped.
-pub(crate) fn master(format: LogFormat, level: &str) -> WorkerGuard {
-    let (queue, guard) = NonBlockingBuilder::default()
-        .lossy(true)
-        .buffered_lines_limit(QUEUE)
-        .thread_name("hatchery-log")
-        .finish(io::stderr());
+/// up the process that watches all others. What is queued is written when the returned value is dropped.
+///
+/// # Errors
+///
+/// The thread that writes cannot be created.
+pub(crate) fn master(format: LogFormat, level: &str) -> io::Result<Flush> {
+    let (queue, flush) = queue::to_stderr()?;
     let writer = Writer {
         role: Role::Master,
         slot: None,
         pid: std::process::id(),
         generation: 1,
     };
-    install(&writer, format, level, queue);
-    guard
+    install(&writer, format, level, move || queue.clone());
+    Ok(flush)
 }
 
 /// Logs as a child. Written at once, so that the last words of a dying process are not lost.

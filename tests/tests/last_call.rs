@@ -42,9 +42,12 @@ fn stopped_at_once(strategy: &str) {
         .only_slot(1)
         .launch();
     // One that is ready before the other, and has not heard of it yet.
+    cluster.wait(step("worker-spawned").slot(1));
+    kill(cluster.worker(1), Signal::STOP);
     cluster.wait(step("worker-ready").slot(0));
     assert_eq!(count(&cluster.events(), "egg-ready"), 0);
     kill(cluster.worker(0), Signal::STOP);
+    kill(cluster.worker(1), Signal::CONT);
     cluster.wait("egg-ready");
     kill(cluster.worker(1), Signal::STOP);
     let mut crowd = Crowd::gather(&cluster, 50);
