@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use hatchery_protocol::clock::{millis, monotonic};
 use hatchery_protocol::event::{EventName, EventRecord};
-use hatchery_protocol::id::{Generation, Role, Seat};
+use hatchery_protocol::id::{Role, Seat};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
@@ -64,16 +64,14 @@ impl Following {
 pub(crate) struct Journal {
     file: Option<Writer>,
     followers: Vec<Follower>,
-    generation: Generation,
 }
 
 impl Journal {
     /// Opens the file, if there is to be one. It is appended to.
-    pub(crate) fn open(events: Option<&Path>, generation: Generation) -> io::Result<Self> {
+    pub(crate) fn open(events: Option<&Path>) -> io::Result<Self> {
         Ok(Self {
             file: events.map(Writer::open).transpose()?,
             followers: Vec::new(),
-            generation,
         })
     }
 
@@ -86,8 +84,9 @@ impl Journal {
             role: note.seat.map_or(Role::Master, Seat::role),
             slot: note.seat.and_then(Seat::slot),
             pid: note.pid.or(master),
-            generation: self.generation,
+            generation: note.generation,
             reason: note.reason,
+            exit: note.exit,
         };
         log(&record, note.seat, calm);
         if let Some(file) = &mut self.file {

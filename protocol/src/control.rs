@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::event::EventRecord;
-use crate::exit::Exit;
+use crate::exit::{Exit, ExitKind};
 use crate::id::{Generation, Slot};
 
 /// What an operator asks.
@@ -181,6 +181,9 @@ pub struct WorkerStatus {
     pub lag_ms: u64,
     /// Why the slot's previous process ended.
     pub last_exit: Option<String>,
+    /// The same in one word.
+    #[serde(default)]
+    pub last_exit_kind: Option<ExitKind>,
 }
 
 /// One address in a [`Status`].
@@ -254,6 +257,7 @@ mod tests {
                 rss_bytes: 4,
                 lag_ms: 5,
                 last_exit: None,
+                last_exit_kind: None,
             }],
             listeners: vec![ListenerStatus {
                 address: "127.0.0.1:80".into(),
@@ -267,7 +271,7 @@ mod tests {
                 r#"{"name":"app","state":"degraded","generation":1,"uptime_ms":5,"version":"0.1.0","#,
                 r#""master":{"pid":1},"agent":{"pid":null,"state":"waiting","restarts":4},"#,
                 r#""workers":[{"slot":0,"pid":3,"state":"ready","generation":1,"restarts":0,"#,
-                r#""connections":1,"in_flight":2,"requests":3,"rss_bytes":4,"lag_ms":5,"last_exit":null}],"#,
+                r#""connections":1,"in_flight":2,"requests":3,"rss_bytes":4,"lag_ms":5,"last_exit":null,"last_exit_kind":null}],"#,
                 r#""listeners":[{"address":"127.0.0.1:80","strategy":"shared","accepted":6}]}"#
             )
         );

@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::exit::ExitKind;
 use crate::id::{Generation, Role, Slot};
 
 /// A step in the life of a cluster.
@@ -37,6 +38,30 @@ pub enum EventName {
     Draining,
     /// Everything is gone; the last event.
     Stopped,
+    /// A reload began; `reason` tells who asked. Its generation is the one that is tried.
+    ReloadStarted,
+    /// Every worker is of the new generation, and no older process is left.
+    ReloadFinished,
+    /// A reload was given up, and no process of its generation is left; `reason` tells why.
+    ReloadFailed,
+    /// A new master was asked for; `reason` tells who asked.
+    UpgradeStarted,
+    /// The new master serves; this one leaves.
+    UpgradeFinished,
+    /// The new master is gone, this one serves on; `reason` tells why.
+    UpgradeFailed,
+    /// The number of workers to keep has changed; `reason` tells to which.
+    Scaled,
+    /// A worker is going to be replaced by a fresh one; `reason` tells why.
+    Recycling,
+    /// A process does not answer; it is asked for a diagnosis and then killed.
+    Hung,
+    /// The agent was told to stop what may run only once, because another one is ready to.
+    StandingDown,
+    /// A seat is in a crash loop: its processes die again and again.
+    Degraded,
+    /// A seat is out of its crash loop.
+    Recovered,
 }
 
 impl EventName {
@@ -55,6 +80,18 @@ impl EventName {
             Self::Stopping => "stopping",
             Self::Draining => "draining",
             Self::Stopped => "stopped",
+            Self::ReloadStarted => "reload-started",
+            Self::ReloadFinished => "reload-finished",
+            Self::ReloadFailed => "reload-failed",
+            Self::UpgradeStarted => "upgrade-started",
+            Self::UpgradeFinished => "upgrade-finished",
+            Self::UpgradeFailed => "upgrade-failed",
+            Self::Scaled => "scaled",
+            Self::Recycling => "recycling",
+            Self::Hung => "hung",
+            Self::StandingDown => "standing-down",
+            Self::Degraded => "degraded",
+            Self::Recovered => "recovered",
         }
     }
 }
@@ -90,6 +127,9 @@ pub struct EventRecord {
     pub generation: Generation,
     /// Why, where there is a why: a death's cause, a stop's origin, the addresses served.
     pub reason: Option<String>,
+    /// How a process ended; only with `worker-exited` and `agent-exited`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<ExitKind>,
 }
 
 #[cfg(test)]
@@ -111,6 +151,18 @@ mod tests {
             EventName::Stopping,
             EventName::Draining,
             EventName::Stopped,
+            EventName::ReloadStarted,
+            EventName::ReloadFinished,
+            EventName::ReloadFailed,
+            EventName::UpgradeStarted,
+            EventName::UpgradeFinished,
+            EventName::UpgradeFailed,
+            EventName::Scaled,
+            EventName::Recycling,
+            EventName::Hung,
+            EventName::StandingDown,
+            EventName::Degraded,
+            EventName::Recovered,
         ] {
             let json = serde_json::to_string(&event).unwrap();
             assert_eq!(json, format!("\"{event}\""));

@@ -56,6 +56,7 @@ pub(super) fn readable(event: &EventRecord) -> String {
 #[cfg(test)]
 mod tests {
     use hatchery_protocol::event::EventName;
+    use hatchery_protocol::exit::ExitKind;
     use hatchery_protocol::id::Role;
 
     use super::*;
@@ -70,6 +71,7 @@ mod tests {
             pid: Some(77),
             generation: 1,
             reason: Some("signal 9".into()),
+            exit: Some(ExitKind::Signal),
         };
         assert_eq!(
             readable(&event),

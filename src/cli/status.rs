@@ -103,6 +103,7 @@ mod tests {
     use hatchery_protocol::control::{
         AgentStatus, ChildState, ClusterState, ListenerStatus, MasterStatus, WorkerStatus,
     };
+    use hatchery_protocol::exit::ExitKind;
 
     use super::*;
 
@@ -120,6 +121,7 @@ mod tests {
             rss_bytes: 12 * 1024 * 1024,
             lag_ms: 1,
             last_exit: None,
+            last_exit_kind: None,
         };
         let status = Status {
             name: "hello".into(),
@@ -141,6 +143,7 @@ mod tests {
                     state: ChildState::Waiting,
                     restarts: 2,
                     last_exit: Some("signal 9".into()),
+                    last_exit_kind: Some(ExitKind::Signal),
                     ..worker
                 },
             ],

@@ -9,13 +9,13 @@ use hatchery_protocol::boot::{Boot, ChildSettings, Lane};
 use hatchery_protocol::control::LaunchReport;
 use hatchery_protocol::event::EventName;
 use hatchery_protocol::exit::Exit;
-use hatchery_protocol::id::{ChildId, Role, Seat};
+use hatchery_protocol::id::{ChildId, Generation, Role, Seat};
 use hatchery_protocol::message::{ToChild, write_message};
 use rustix::process::{Signal, kill_process};
 use sd_notify::NotifyState;
 
 use super::Shell;
-use super::run::{FIRST_GENERATION, say_failure};
+use super::run::say_failure;
 use crate::listener::Listener;
 use crate::process::Process;
 use crate::supervisor::{Action, Event, News, Note};
@@ -24,7 +24,7 @@ impl Shell {
     /// Does one thing. What comes of it, if anything, is appended to `events`.
     pub(super) fn perform(&mut self, action: Action, events: &mut VecDeque<Event>) {
         match action {
-            Action::Spawn { child } => self.spawn(child, events),
+            Action::Spawn { child, generation } => self.spawn(child, generation, events),
             Action::Listen => events.push_back(self.listen()),
             Action::EggReady { child } => self.hatch(child, events),
             Action::Tell { to, news } => self.tell(&to, news, events),
@@ -35,13 +35,24 @@ impl Shell {
                     process.kill();
                 }
             }
-            Action::CloseListeners => self.close_listeners(),
+            Action::CloseListeners | Action::HandOverListeners => self.close_listeners(),
+            // Nobody can give such orders to this master.
+            Action::Stage { .. }
+            | Action::Adopt
+            | Action::Unstage
+            | Action::Slots { .. }
+            | Action::Diagnose { .. }
+            | Action::StandDown { .. }
+            | Action::LaunchSuccessor { .. }
+            | Action::Commit
+            | Action::EndSuccessor { .. }
+            | Action::Finished { .. } => {}
             Action::Record(note) => self.record(note),
             Action::Exit { exit } => self.end(exit),
         }
     }
 
-    fn spawn(&mut self, child: ChildId, events: &mut VecDeque<Event>) {
+    fn spawn(&mut self, child: ChildId, generation: Generation, events: &mut VecDeque<Event>) {
         let mut lane = None;
         let created = self.lane(child).and_then(|workers_end| {
             lane = workers_end;
@@ -69,7 +80,7 @@ impl Shell {
             child,
             pid: process.pid.as_raw_nonzero().get().cast_unsigned(),
         });
-        let boot = ToChild::Boot(Box::new(self.boot(child, lane.is_some())));
+        let boot = ToChild::Boot(Box::new(self.boot(child, generation, lane.is_some())));
         let (stdout, stderr) = (rustix::stdio::stdout(), rustix::stdio::stderr());
         let mut fds: Vec<BorrowedFd<'_>> = vec![stdout, stderr];
         fds.extend(lane.as_ref().map(|lane| lane.as_fd()));
@@ -106,7 +117,7 @@ impl Shell {
         self.listeners.clear();
     }
 
-    fn boot(&self, child: ChildId, lane: bool) -> Boot {
+    fn boot(&self, child: ChildId, generation: Generation, lane: bool) -> Boot {
         let config = &self.config;
         let (start_timeout, listeners) = match child.seat {
             Seat::Agent => (config.agent_start_timeout, Vec::new()),
@@ -119,7 +130,7 @@ impl Shell {
         Boot {
             name: config.name.clone(),
             child,
-            generation: FIRST_GENERATION,
+            generation,
             replaces: self.supervisor.is_serving(),
             settings: ChildSettings {
                 workers: config.workers,

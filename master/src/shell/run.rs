@@ -34,8 +34,6 @@ use crate::sys;
 const FAREWELL: Duration = Duration::from_millis(500);
 /// A child that overruns its time is killed so much later, and the agent gets at least so much.
 const KILL_AFTER: Duration = Duration::from_secs(2);
-/// The generation of a master's first processes.
-pub(super) const FIRST_GENERATION: u64 = 1;
 
 /// Why a master could not even begin.
 #[derive(Debug, Error)]
@@ -165,11 +163,9 @@ fn prepare(
         workers: config.workers,
     };
     let listeners = bind_all(&config.listen, shares, inheritance)?;
-    let journal = Journal::open(config.events.as_deref(), FIRST_GENERATION).map_err(|source| {
-        StartError::Events {
-            path: config.events.clone().unwrap_or_default(),
-            source,
-        }
+    let journal = Journal::open(config.events.as_deref()).map_err(|source| StartError::Events {
+        path: config.events.clone().unwrap_or_default(),
+        source,
     })?;
     let (control, control_file) = runtime_dir.bind_control()?;
     let control = tokio::net::UnixListener::from_std(control)?;
@@ -226,6 +222,11 @@ fn policy(config: &Config) -> Policy {
             jitter_seed: u64::from(std::process::id()) ^ u64::from(monotonic().subsec_nanos()),
             ..Backoff::default()
         },
+        booting: std::thread::available_parallelism()
+            .map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(u32::MAX)),
+        // Beats do not reach the supervisor yet, so silence says nothing.
+        worker_timeout: Duration::ZERO,
+        ..Policy::default()
     }
 }
 

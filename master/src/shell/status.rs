@@ -10,7 +10,6 @@ use hatchery_protocol::id::Seat;
 use hatchery_protocol::message::Gauges;
 
 use super::Shell;
-use super::run::FIRST_GENERATION;
 use crate::supervisor::SeatReport;
 
 impl Shell {
@@ -38,7 +37,7 @@ impl Shell {
         Status {
             name: self.config.name.clone(),
             state: report.state,
-            generation: FIRST_GENERATION,
+            generation: report.generation,
             uptime_ms: millis(now.saturating_sub(self.began)),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             master: MasterStatus {
@@ -59,7 +58,7 @@ impl Shell {
             slot,
             pid: seat.pid,
             state: seat.state,
-            generation: FIRST_GENERATION,
+            generation: seat.generation,
             restarts: seat.restarts,
             connections: gauges.connections,
             in_flight: gauges.in_flight,
@@ -67,6 +66,7 @@ impl Shell {
             rss_bytes: seat.pid.and_then(resident).unwrap_or(0),
             lag_ms: millis(gauges.lag),
             last_exit: seat.last_exit,
+            last_exit_kind: seat.last_exit_kind,
         }
     }
 

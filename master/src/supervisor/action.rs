@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use hatchery_protocol::event::EventName;
-use hatchery_protocol::exit::Exit;
-use hatchery_protocol::id::{ChildId, Seat};
+use hatchery_protocol::exit::{Exit, ExitKind};
+use hatchery_protocol::id::{ChildId, Generation, Seat};
 use hatchery_protocol::message::Member;
+
+use super::event::Order;
 
 /// Something to do, now and in this order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +16,8 @@ pub enum Action {
     Spawn {
         /// Whose.
         child: ChildId,
+        /// Of which build and configuration: the one that is adopted, or the one that is staged.
+        generation: Generation,
     },
     /// Make every address listen. Answered by `Listening` or `ListenFailed`.
     Listen,
@@ -48,6 +52,54 @@ pub enum Action {
     },
     /// Give up the master's copies of all listening sockets.
     CloseListeners,
+    /// The same, but the addresses are the new master's from here on: nothing of them may be removed or
+    /// shut down, and what waits in their queues is its business.
+    HandOverListeners,
+    /// Open the executable on disk and read the configuration again, for a reload. Answered by `Staged` or
+    /// `StageFailed`.
+    Stage {
+        /// For which order.
+        order: Order,
+    },
+    /// What was staged has proven itself: it is what is adopted now, and the one before can be forgotten.
+    Adopt,
+    /// What was staged has failed, and no process of it is left: forget it.
+    Unstage,
+    /// Make every address ready for exactly so many slots. Answered by `SlotsReady` or `SlotsFailed`. The
+    /// slots given up have no process any more.
+    Slots {
+        /// How many.
+        slots: u32,
+    },
+    /// Have a child that hangs tell what it is doing; it is killed soon after.
+    Diagnose {
+        /// Whom.
+        child: ChildId,
+    },
+    /// Have the agent stop what may run only once. Answered by `StoodDown`.
+    StandDown {
+        /// Which one.
+        child: ChildId,
+    },
+    /// Start a new master on the same addresses. Answered by `Successor`, several times.
+    LaunchSuccessor {
+        /// For which order.
+        order: Order,
+    },
+    /// Tell the new master that everything is its own now: it may say egg-ready to its processes.
+    Commit,
+    /// The new master is not wanted any more. Answered by `Successor(Gone)`.
+    EndSuccessor {
+        /// Whether to kill it instead of asking it.
+        at_once: bool,
+    },
+    /// Tell whoever gave an order what became of it.
+    Finished {
+        /// Which.
+        order: Order,
+        /// Done, or a sentence that says why not.
+        outcome: Result<(), String>,
+    },
     /// Make a step of the lifecycle known.
     Record(Note),
     /// Everything is gone: end the master.
@@ -75,6 +127,10 @@ pub struct Note {
     pub seat: Option<Seat>,
     /// The process, where there is one.
     pub pid: Option<u32>,
+    /// Of which generation: the process's, else the one that the step is about.
+    pub generation: Generation,
     /// Why, where there is a why.
     pub reason: Option<String>,
+    /// How a process ended.
+    pub exit: Option<ExitKind>,
 }

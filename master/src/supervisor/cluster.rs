@@ -100,7 +100,20 @@ impl Supervisor {
             Event::Listening => self.on_listening(out),
             Event::ListenFailed { error } => self.on_listen_failed(now, error, out),
             Event::StopRequested { origin, at_once } => self.on_stop(now, origin, at_once, out),
-            Event::Tick => {}
+            Event::Tick
+            | Event::ReloadRequested { .. }
+            | Event::Staged { .. }
+            | Event::StageFailed { .. }
+            | Event::ScaleRequested { .. }
+            | Event::SlotsReady { .. }
+            | Event::SlotsFailed { .. }
+            | Event::Beat { .. }
+            | Event::Memory { .. }
+            | Event::Traced { .. }
+            | Event::Suspended
+            | Event::StoodDown { .. }
+            | Event::UpgradeRequested { .. }
+            | Event::Successor(_) => {}
         }
         self.reconcile(now, out);
     }
@@ -356,6 +369,8 @@ pub(super) fn record(
         event,
         seat,
         pid,
+        generation: 1,
         reason,
+        exit: None,
     }));
 }

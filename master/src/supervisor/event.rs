@@ -5,8 +5,14 @@ use std::time::Duration;
 
 use hatchery_protocol::id::ChildId;
 
+use super::policy::Policy;
+
 /// A moment, as time since an arbitrary start. Only differences count.
 pub type Now = Duration;
+
+/// The number of an operator's order, given out by the shell. Each order gets exactly one
+/// [`Action::Finished`](super::Action::Finished).
+pub type Order = u64;
 
 /// Something that happened. Events about a child that is gone are stale and change nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +75,119 @@ pub enum Event {
     },
     /// Time has passed; perhaps a deadline, too.
     Tick,
+    /// Somebody wants newer processes in every slot.
+    ReloadRequested {
+        /// Whose outcome it is.
+        order: Order,
+        /// Who, for the log.
+        origin: String,
+        /// Whether the agent is to be replaced, too.
+        agent: bool,
+    },
+    /// The executable of the next generation is open and its configuration read, as
+    /// [`Action::Stage`](super::Action::Stage) asked.
+    Staged {
+        /// Whose.
+        order: Order,
+        /// What the next generation is decided by; holds for the whole cluster once it is adopted.
+        policy: Box<Policy>,
+    },
+    /// There is nothing to reload to.
+    StageFailed {
+        /// Whose.
+        order: Order,
+        /// What is wrong.
+        error: String,
+    },
+    /// Somebody wants another number of workers.
+    ScaleRequested {
+        /// Whose outcome it is.
+        order: Order,
+        /// Who, for the log.
+        origin: String,
+        /// How many.
+        to: Scale,
+    },
+    /// Every address is ready for so many slots, as [`Action::Slots`](super::Action::Slots) asked.
+    SlotsReady {
+        /// How many.
+        slots: u32,
+    },
+    /// The addresses cannot be made ready for so many slots; they are as they were.
+    SlotsFailed {
+        /// How many were asked for.
+        slots: u32,
+        /// What the system said.
+        error: String,
+    },
+    /// A child answered the master's beat: its process lives.
+    Beat {
+        /// Which.
+        child: ChildId,
+        /// How long ago its runtime last did something.
+        runtime_age: Duration,
+        /// Requests it has begun.
+        requests: u64,
+    },
+    /// A child's memory was measured.
+    Memory {
+        /// Whose.
+        child: ChildId,
+        /// How much it has.
+        bytes: u64,
+    },
+    /// A debugger holds a child: that it is silent says nothing.
+    Traced {
+        /// Which.
+        child: ChildId,
+    },
+    /// This master itself did not run for a while: that somebody was silent says nothing.
+    Suspended,
+    /// The agent has stopped what may run only once, as
+    /// [`Action::StandDown`](super::Action::StandDown) asked.
+    StoodDown {
+        /// Which one.
+        child: ChildId,
+    },
+    /// Somebody wants a new master in the place of this one.
+    UpgradeRequested {
+        /// Whose outcome it is.
+        order: Order,
+        /// Who, for the log.
+        origin: String,
+    },
+    /// The new master said something, or is gone.
+    Successor(SuccessorNews),
+}
+
+/// A wish for another number of workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scale {
+    /// Exactly so many; 0 is refused.
+    To(u32),
+    /// One more.
+    Up,
+    /// One less, but never less than one.
+    Down,
+}
+
+/// What becomes of the new master that [`Action::LaunchSuccessor`](super::Action::LaunchSuccessor) asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SuccessorNews {
+    /// Its process exists.
+    Launched {
+        /// Its process id, for people only.
+        pid: u32,
+    },
+    /// Its agent and all its workers are ready; it waits for [`Action::Commit`](super::Action::Commit).
+    Ready,
+    /// Its workers accept, its agent is at work: there is no way back.
+    Serving,
+    /// It could not be launched, or it is gone with all its processes.
+    Gone {
+        /// Why, in a sentence without the subject, with its last lines.
+        reason: String,
+    },
 }
 
 /// How a process ended.

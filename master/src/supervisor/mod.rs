@@ -31,7 +31,7 @@ mod seat;
 
 pub use action::{Action, News, Note};
 pub use cluster::Supervisor;
-pub use event::{Death, Event, Now, Status};
-pub use policy::{Backoff, Policy};
+pub use event::{Death, Event, Now, Order, Scale, Status, SuccessorNews};
+pub use policy::{Backoff, Policy, Recycle};
 pub use report::{Report, SeatReport};
 pub use seat::Phase;

@@ -19,6 +19,58 @@ pub struct Policy {
     pub kill_after: Duration,
     /// How soon a dead child is replaced.
     pub backoff: Backoff,
+    /// How many workers may be on their way to being ready at once; at least 1.
+    pub booting: u32,
+    /// How many slots a reload replaces at once; at least 1.
+    pub surge: u32,
+    /// How long a ready child's runtime or process may be silent; zero is for ever.
+    pub worker_timeout: Duration,
+    /// When a worker is replaced by a fresh one.
+    pub recycle: Recycle,
+    /// How long the agent may take to stop what may run only once before it is killed.
+    pub stand_down_timeout: Duration,
+    /// How long a new master may take until all its processes are ready; zero is for ever.
+    pub upgrade_timeout: Duration,
+    /// Whether a seat in a crash loop ends the whole cluster.
+    pub exit_on_crash_loop: bool,
+}
+
+impl Default for Policy {
+    /// One worker, and the timeouts that are documented as defaults.
+    fn default() -> Self {
+        Self {
+            workers: 1,
+            agent_start_timeout: Duration::from_secs(60),
+            worker_start_timeout: Duration::from_secs(60),
+            pre_stop_delay: Duration::ZERO,
+            drain_timeout: Duration::from_secs(30),
+            kill_after: Duration::from_secs(2),
+            backoff: Backoff::default(),
+            booting: 1,
+            surge: 1,
+            worker_timeout: Duration::from_secs(30),
+            recycle: Recycle::default(),
+            stand_down_timeout: Duration::from_secs(1),
+            upgrade_timeout: Duration::ZERO,
+            exit_on_crash_loop: false,
+        }
+    }
+}
+
+/// When a worker is replaced by a fresh one, although nothing is wrong with it. Zero is never.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recycle {
+    /// After so many requests.
+    pub max_requests: u64,
+    /// After being ready for so long.
+    pub max_lifetime: Duration,
+    /// When it has so many bytes of memory: its replacement is ready first.
+    pub max_memory: u64,
+    /// When it has so many: it is killed.
+    pub kill_memory: u64,
+    /// By up to how many per cent a worker's own limits of requests and lifetime lie below these, so that
+    /// workers that started together do not end together.
+    pub jitter_percent: u32,
 }
 
 /// How soon a seat is filled again after a death: at once the first time, later and later when deaths

@@ -73,6 +73,7 @@ impl Supervisor {
                 self.incarnations += 1;
                 out.push(Action::Spawn {
                     child: place.occupy(self.incarnations),
+                    generation: 1,
                 });
             }
         }
@@ -84,6 +85,7 @@ impl Supervisor {
                 self.incarnations += 1;
                 out.push(Action::Spawn {
                     child: place.occupy(self.incarnations),
+                    generation: 1,
                 });
             }
         }

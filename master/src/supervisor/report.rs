@@ -1,7 +1,8 @@
 //! The state of the whole cluster, for people.
 
 use hatchery_protocol::control::{ChildState, ClusterState};
-use hatchery_protocol::id::{ChildId, Seat};
+use hatchery_protocol::exit::ExitKind;
+use hatchery_protocol::id::{ChildId, Generation, Seat};
 
 use super::cluster::{Course, Supervisor};
 use super::event::Now;
@@ -12,6 +13,8 @@ use super::seat::Phase;
 pub struct Report {
     /// What the cluster as a whole is doing.
     pub state: ClusterState,
+    /// The generation that is adopted: the one that replacements belong to.
+    pub generation: Generation,
     /// Every seat, the agent's first, then by slot.
     pub seats: Vec<SeatReport>,
 }
@@ -31,6 +34,10 @@ pub struct SeatReport {
     pub restarts: u64,
     /// Why the previous process ended.
     pub last_exit: Option<String>,
+    /// The same in one word.
+    pub last_exit_kind: Option<ExitKind>,
+    /// The generation of the process, or the one that the next process is going to belong to.
+    pub generation: Generation,
 }
 
 impl Supervisor {
@@ -61,10 +68,13 @@ impl Supervisor {
                 }),
                 restarts: place.spawns.saturating_sub(1),
                 last_exit: place.last_exit.clone(),
+                last_exit_kind: None,
+                generation: 1,
             }
         });
         Report {
             state,
+            generation: 1,
             seats: seats.collect(),
         }
     }

@@ -165,7 +165,20 @@ impl Judge {
                     self.stops(now, Exit::Orderly, *at_once);
                 }
             },
-            Event::Tick => {}
+            Event::Tick
+            | Event::ReloadRequested { .. }
+            | Event::Staged { .. }
+            | Event::StageFailed { .. }
+            | Event::ScaleRequested { .. }
+            | Event::SlotsReady { .. }
+            | Event::SlotsFailed { .. }
+            | Event::Beat { .. }
+            | Event::Memory { .. }
+            | Event::Traced { .. }
+            | Event::Suspended
+            | Event::StoodDown { .. }
+            | Event::UpgradeRequested { .. }
+            | Event::Successor(_) => {}
         }
         self.find_truth();
     }

@@ -76,6 +76,9 @@ impl Scenario {
                 crash_loop: u32::try_from(1 + rng.below(5)).unwrap_or(1),
                 jitter_seed: rng.below(u64::MAX),
             },
+            booting: 64,
+            worker_timeout: ms(0),
+            ..Policy::default()
         };
         // Of a number that was drawn already, so that every seed is the life that it was before.
         if policy.backoff.jitter_seed.is_multiple_of(3) {

@@ -12,8 +12,8 @@ use crate::world::{Happening, World};
 impl World<'_> {
     /// What the shell would do.
     pub(super) fn perform(&mut self, action: &Action) -> Verdict {
-        match *action {
-            Action::Spawn { child } => self.spawn(child)?,
+        match action.clone() {
+            Action::Spawn { child, .. } => self.spawn(child)?,
             Action::Listen => {
                 let after = self.rng.up_to(self.scenario.pace.delivery);
                 let answer = if self.rng.chance(20) && !self.calm {
@@ -46,6 +46,17 @@ impl World<'_> {
             Action::Tell { .. }
             | Action::Announce { .. }
             | Action::CloseListeners
+            | Action::HandOverListeners
+            | Action::Stage { .. }
+            | Action::Adopt
+            | Action::Unstage
+            | Action::Slots { .. }
+            | Action::Diagnose { .. }
+            | Action::StandDown { .. }
+            | Action::LaunchSuccessor { .. }
+            | Action::Commit
+            | Action::EndSuccessor { .. }
+            | Action::Finished { .. }
             | Action::Record(_)
             | Action::Exit { .. } => {}
         }

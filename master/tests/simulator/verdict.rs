@@ -23,7 +23,7 @@ impl Judge {
         for action in actions {
             ensure(self.era != Era::Over, || format!("{action:?} after exit"))?;
             match action {
-                Action::Spawn { child } => self.may_spawn(now, *child)?,
+                Action::Spawn { child, .. } => self.may_spawn(now, *child)?,
                 Action::Listen => self.may_listen()?,
                 Action::EggReady { child } => self.may_hatch(*child)?,
                 Action::Tell { to, news } => self.may_tell(to, news)?,
@@ -36,6 +36,19 @@ impl Judge {
                 }
                 Action::Kill { child } => self.may_kill(now, *child)?,
                 Action::CloseListeners => self.may_close()?,
+                Action::HandOverListeners
+                | Action::Stage { .. }
+                | Action::Adopt
+                | Action::Unstage
+                | Action::Slots { .. }
+                | Action::Diagnose { .. }
+                | Action::StandDown { .. }
+                | Action::LaunchSuccessor { .. }
+                | Action::Commit
+                | Action::EndSuccessor { .. }
+                | Action::Finished { .. } => {
+                    return Err(format!("{action:?}, which nobody asked for"));
+                }
                 Action::Record(Note {
                     event: EventName::Draining | EventName::Stopped,
                     ..

@@ -65,6 +65,9 @@ impl Bench {
                 stable: STABLE,
                 ..Backoff::default()
             },
+            booting: 64,
+            worker_timeout: Duration::ZERO,
+            ..Policy::default()
         };
         Self {
             supervisor: Supervisor::new(policy),

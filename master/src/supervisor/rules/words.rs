@@ -8,7 +8,7 @@ use crate::supervisor::{Action, News, Note};
 impl Bench {
     pub(super) fn describe(&mut self, action: &Action) -> Option<String> {
         Some(match action {
-            Action::Spawn { child } => format!("spawn {}", self.christen(*child)),
+            Action::Spawn { child, .. } => format!("spawn {}", self.christen(*child)),
             Action::Listen => "listen".to_owned(),
             Action::EggReady { child } => format!("egg-ready {}", self.name(*child)),
             Action::Tell { to, news } => {
@@ -19,6 +19,21 @@ impl Bench {
             Action::Drain { child, budget } => format!("drain {} {budget:?}", self.name(*child)),
             Action::Kill { child } => format!("kill {}", self.name(*child)),
             Action::CloseListeners => "close listeners".to_owned(),
+            Action::HandOverListeners => "hand over listeners".to_owned(),
+            Action::Stage { order } => format!("stage {order}"),
+            Action::Adopt => "adopt".to_owned(),
+            Action::Unstage => "unstage".to_owned(),
+            Action::Slots { slots } => format!("slots {slots}"),
+            Action::Diagnose { child } => format!("diagnose {}", self.name(*child)),
+            Action::StandDown { child } => format!("stand down {}", self.name(*child)),
+            Action::LaunchSuccessor { order } => format!("launch successor {order}"),
+            Action::Commit => "commit".to_owned(),
+            Action::EndSuccessor { at_once: false } => "end successor".to_owned(),
+            Action::EndSuccessor { at_once: true } => "kill successor".to_owned(),
+            Action::Finished { order, outcome } => match outcome {
+                Ok(()) => format!("order {order}: done"),
+                Err(why) => format!("order {order}: {why}"),
+            },
             Action::Exit { exit } => format!("exit {}", exit.code()),
             Action::Record(note) => {
                 self.notes.push(written(note));
