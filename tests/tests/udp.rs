@@ -123,6 +123,7 @@ fn what_comes_while_every_worker_is_dead_waits_for_the_next() {
     outage.end();
     let (slot, pid, text) = receive(&client);
     assert_eq!(text, "anybody there?");
+    cluster.wait(step("worker-spawned").slot(slot).pid(pid));
     assert_eq!(pid, cluster.worker(slot));
     cluster.expect_orderly_end();
 }
