@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hatchery_protocol::boot::{HttpLimits, LogFormat, OnMasterDeath};
 
+use crate::attributes::ChildAttributes;
 use crate::listener::Listen;
 use crate::strategy::{Strategy, Weights};
 
@@ -26,6 +27,12 @@ pub struct Config {
     pub strategy: Strategy,
     /// How much each slot gets with the strategy `weighted`.
     pub weights: Weights,
+    /// What agent and workers are for the kernel.
+    pub children: ChildAttributes,
+    /// The file mode creation mask of every process; not said: as inherited.
+    pub umask: Option<u32>,
+    /// Which descriptors, beside the standard streams, children inherit from whoever started the master.
+    pub pass_fds: Vec<i32>,
     /// How long `Agent::start` may take.
     pub agent_start_timeout: Duration,
     /// How long `Worker::start` may take.

@@ -8,6 +8,7 @@
 //! What this crate refuses to do: to end because of anything a child, a client or a disk does; to parse
 //! what children say to each other; to signal a process by a number that may have been given to another.
 
+mod attributes;
 mod config;
 mod control;
 mod handoff;
@@ -15,6 +16,7 @@ mod journal;
 mod launch;
 mod link;
 mod listener;
+mod notify;
 mod orphans;
 mod output;
 mod pid_file;
@@ -27,6 +29,10 @@ mod strategy;
 pub mod supervisor;
 mod sys;
 
+pub use attributes::{
+    Account, AccountError, AffinityError, AttributesError, ChildAttributes, CpuAffinity, NiceError,
+    RunAs, look_as,
+};
 pub use config::Config;
 pub use launch::{LaunchError, Launched, Launcher, launch_daemon};
 pub use listener::{

@@ -1,10 +1,11 @@
 //! One living child, and the task that minds it.
 
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hatchery_protocol::PROTOCOL_VERSION;
+use hatchery_protocol::clock::monotonic;
 use hatchery_protocol::id::ChildId;
 use hatchery_protocol::message::{FromChild, Gauges, clip};
 use rustix::process::{
@@ -34,7 +35,15 @@ pub(crate) struct Process {
     pub(crate) pid: Pid,
     pub(crate) link: Arc<Link>,
     pidfd: Arc<AsyncFd<OwnedFd>>,
-    gauges: Arc<Mutex<Gauges>>,
+    heard: Arc<Mutex<Heard>>,
+}
+
+/// What a process said about itself.
+#[derive(Debug, Default)]
+struct Heard {
+    gauges: Gauges,
+    /// When its runtime is known to have run last, on the monotonic clock.
+    runtime_at: Option<Duration>,
 }
 
 impl Process {
@@ -47,7 +56,7 @@ impl Process {
     ) -> std::io::Result<Self> {
         let link = Arc::new(Link::new(spawned.link)?);
         let pidfd = Arc::new(sys::readable(spawned.pidfd)?);
-        let gauges = Arc::new(Mutex::new(Gauges::default()));
+        let heard = Arc::new(Mutex::new(Heard::default()));
         let tail = Tail::default();
         let minder = Minder {
             child,
@@ -60,7 +69,7 @@ impl Process {
             read: tokio::spawn(read(
                 child,
                 Arc::clone(&link),
-                Arc::clone(&gauges),
+                Arc::clone(&heard),
                 tail.clone(),
                 inputs.clone(),
             )),
@@ -86,7 +95,7 @@ impl Process {
             pid: spawned.pid,
             link,
             pidfd,
-            gauges,
+            heard,
         })
     }
 
@@ -102,18 +111,24 @@ impl Process {
 
     /// What its last beat said.
     pub(crate) fn gauges(&self) -> Gauges {
-        self.gauges
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        lock(&self.heard).gauges.clone()
     }
+
+    /// When its runtime is known to have run last, on the monotonic clock. `None`: it is not ready yet.
+    pub(crate) fn runtime_seen(&self) -> Option<Duration> {
+        lock(&self.heard).runtime_at
+    }
+}
+
+fn lock(heard: &Mutex<Heard>) -> MutexGuard<'_, Heard> {
+    heard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Reads the link: beats are kept here, everything else is the supervisor's business.
 async fn read(
     child: ChildId,
     link: Arc<Link>,
-    gauges: Arc<Mutex<Gauges>>,
+    heard: Arc<Mutex<Heard>>,
     tail: Tail,
     inputs: mpsc::Sender<Input>,
 ) {
@@ -121,7 +136,9 @@ async fn read(
     loop {
         let event = match reader.next().await {
             Ok(Some(FromChild::Beat(news))) => {
-                *gauges.lock().unwrap_or_else(PoisonError::into_inner) = news;
+                let mut heard = lock(&heard);
+                heard.runtime_at = Some(monotonic().saturating_sub(news.runtime_age));
+                heard.gauges = news;
                 continue;
             }
             Ok(Some(FromChild::Hello { version })) if version == PROTOCOL_VERSION => continue,
@@ -134,6 +151,7 @@ async fn read(
             Ok(Some(FromChild::Ready)) => {
                 // What it wrote in its start says nothing about how it ends.
                 drop(tail.take());
+                lock(&heard).runtime_at = Some(monotonic());
                 Event::Ready { child }
             }
             Ok(Some(FromChild::Failed { mut message, .. })) => {

@@ -18,6 +18,8 @@ use hatchery_protocol::id::Seat;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use crate::attributes::Account;
+
 /// What a service manager tells the master and no child must see.
 const MASTER_ONLY: [&str; 6] = [
     "NOTIFY_SOCKET",
@@ -47,15 +49,18 @@ pub(crate) struct Spawned {
 pub(crate) struct Spawner {
     name: String,
     arguments: Vec<OsString>,
+    /// What programs of the user that children become expect to find.
+    environment: Vec<(&'static str, OsString)>,
 }
 
 impl Spawner {
     /// `/proc/self/exe` is the program that runs, even when its file was replaced or removed since: a
     /// replacement is never of another build than the cluster it joins.
-    pub(crate) fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str, account: Option<&Account>) -> Self {
         Self {
             name: name.to_owned(),
             arguments: std::env::args_os().skip(1).collect(),
+            environment: account.map(|a| a.environment.clone()).unwrap_or_default(),
         }
     }
 
@@ -77,6 +82,7 @@ impl Spawner {
             .env(ENV_ROLE, seat.role().as_str())
             .env(ENV_PROTOCOL, PROTOCOL_VERSION.to_string())
             .env(ENV_MASTER, std::process::id().to_string())
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::from(child_stdout))
             .stderr(Stdio::from(child_stderr))

@@ -5,7 +5,7 @@
 )]
 
 use std::io;
-use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use tokio::io::Interest;
@@ -59,4 +59,31 @@ pub(crate) fn inherited_descriptors() -> io::Result<Vec<(OwnedFd, String)>> {
     // process has opened anything yet that could have the same number, and nobody gets it a second time.
     let own = |(fd, name)| (unsafe { OwnedFd::from_raw_fd(fd) }, name);
     Ok(found.map(own).collect())
+}
+
+/// Lets children inherit these descriptors, the standard streams, and nothing else that is open now.
+///
+/// # Errors
+///
+/// The first that is not open, or a kernel before 5.11, which leaves everything as it was.
+pub(crate) fn pass_on_only(fds: &[RawFd]) -> Result<(), (RawFd, io::Error)> {
+    // SAFETY: the call closes nothing and touches no memory of ours.
+    let done = unsafe {
+        nix::libc::syscall(
+            nix::libc::SYS_close_range,
+            3,
+            nix::libc::c_uint::MAX,
+            nix::libc::CLOSE_RANGE_CLOEXEC,
+        )
+    };
+    if done != 0 {
+        return Err((-1, io::Error::last_os_error()));
+    }
+    for fd in fds {
+        // SAFETY: setting a flag of a descriptor touches no memory of ours; one that is not open is an error.
+        if unsafe { nix::libc::fcntl(*fd, nix::libc::F_SETFD, 0) } != 0 {
+            return Err((*fd, io::Error::last_os_error()));
+        }
+    }
+    Ok(())
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::attributes::Attributes;
 use crate::clock::as_millis;
 use crate::id::{ChildId, Generation};
 use crate::message::Member;
@@ -38,6 +39,9 @@ pub struct Boot {
     pub generation: Generation,
     /// Whether the cluster was ready before this child was started, so that it replaces another.
     pub replaces: bool,
+    /// What it has to take on before it does anything else.
+    #[serde(default, skip_serializing_if = "Attributes::is_empty")]
+    pub attributes: Attributes,
     /// The settings that bind a child.
     pub settings: ChildSettings,
     /// What a worker serves; empty for an agent.

@@ -10,6 +10,7 @@
 //! | [`wire`] | frames: a length, a kind, a count of descriptors, a body |
 //! | [`message`] | what travels on a link between the master and one child |
 //! | [`boot`] | how a child learns what it is |
+//! | [`attributes`] | what a child is for the kernel |
 //! | [`control`] | what travels on the control socket between an operator and the master |
 //! | [`event`] | the lifecycle as data: every step has a name |
 //! | [`fd`] | bytes and descriptors over a unix socket |
@@ -20,6 +21,7 @@
 //! | [`secret`] | bytes that nobody may see |
 //! | `child` | the child's side of the link (feature `child`) |
 
+pub mod attributes;
 pub mod boot;
 #[cfg(feature = "child")]
 pub mod child;

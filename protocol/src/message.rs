@@ -214,6 +214,7 @@ mod tests {
 
     #[test]
     fn golden_boot() {
+        use crate::attributes::Attributes;
         use crate::boot::{
             ChildSettings, Family, HttpLimits, Lane, ListenerBoot, LogFormat, OnMasterDeath,
             Source, TlsFiles,
@@ -231,6 +232,7 @@ mod tests {
             },
             generation: 1,
             replaces: false,
+            attributes: Attributes::default(),
             settings: ChildSettings {
                 workers: 2,
                 threads: 1,

@@ -104,6 +104,7 @@ fn checked(app: &App, sources: Sources) -> Result<Settings, Failure> {
     let (settings, problems) = load(app, sources)?;
     let mut sentences: Vec<String> = problems.iter().map(ToString::to_string).collect();
     sentences.extend(config::contradictions(&settings));
+    sentences.extend(config::unusable_attributes(&settings));
     sentences.extend(config::unusable_places(&settings));
     sentences.extend(config::unusable_certificates(&settings));
     bad_config(sentences)?;

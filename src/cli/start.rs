@@ -7,6 +7,7 @@ use std::path::Path;
 
 use hatchery_master::Launcher;
 use hatchery_protocol::exit::Exit;
+use rustix::fs::Mode;
 
 use super::{Failure, Outcome, say};
 use crate::config::Settings;
@@ -14,6 +15,9 @@ use crate::logging;
 
 /// Runs the master to its end, or, for a daemon, until it is ready.
 pub(super) fn run(settings: Settings, launcher: Option<Launcher>) -> Outcome {
+    if let Some(mask) = settings.config.umask {
+        rustix::process::umask(Mode::from_raw_mode(mask));
+    }
     if settings.front.daemon && launcher.is_none() {
         return daemonise(&settings);
     }

@@ -8,11 +8,42 @@ use super::settings::Settings;
 /// One sentence for each listener whose certificate cannot be served.
 #[cfg(feature = "tls")]
 pub(crate) fn unusable_certificates(settings: &Settings) -> Vec<String> {
-    let listens = settings.config.listen.iter();
+    let config = &settings.config;
+    if config
+        .listen
+        .iter()
+        .all(|listen| listen.opening.tls().is_none())
+    {
+        return Vec::new();
+    }
+    // Who the workers are is told elsewhere, if they cannot be.
+    let Ok(account) = config.children.run_as.find() else {
+        return Vec::new();
+    };
+    match account {
+        None => unusable(&config.listen, ""),
+        Some(account) => {
+            let whose = match (&config.children.run_as.user, &config.children.run_as.group) {
+                (Some(user), _) => format!(" (read by the workers, as user {user})"),
+                (None, group) => {
+                    let group = group.as_deref().unwrap_or_default();
+                    format!(" (read by the workers, as group {group})")
+                }
+            };
+            hatchery_master::look_as(&account, || unusable(&config.listen, &whose))
+                .unwrap_or_else(|error| vec![format!("certificates cannot be looked at: {error}")])
+        }
+    }
+}
+
+#[cfg(feature = "tls")]
+fn unusable(listens: &[hatchery_master::Listen], whose: &str) -> Vec<String> {
     listens
+        .iter()
         .filter_map(|listen| {
             let error = hatchery_worker::check_certificate(&listen.opening.tls()?).err()?;
-            Some(format!("`listen` cannot be {}: {error}", listen.address))
+            let address = &listen.address;
+            Some(format!("`listen` cannot be {address}: {error}{whose}"))
         })
         .collect()
 }

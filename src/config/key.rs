@@ -6,12 +6,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use hatchery_master::{Listen, Strategy};
+use hatchery_master::{CpuAffinity, Listen, Strategy};
 use hatchery_protocol::boot::{LogFormat, OnMasterDeath};
 use toml::Value;
 
 use super::layer::Layer;
-use super::value::{self, Parsed, Size, Workers};
+use super::value::{self, Parsed, Size, Umask, Workers};
 
 /// One setting.
 pub(crate) struct Key {
@@ -98,6 +98,19 @@ pub(crate) const KEYS: &[Key] = &[
         },
         ..key!(weights, Numbers, no_scalar_weight)
     },
+    key!(user, Text, value::account),
+    key!(group, Text, value::account),
+    key!(umask, Text, value::umask),
+    key!(nice, Number, value::nice),
+    key!(cpu_affinity, Text, value::cpu_affinity),
+    Key {
+        read: |layer, text| {
+            let fd = value::descriptor(text)?;
+            layer.pass_fds.get_or_insert_default().push(fd);
+            Ok(())
+        },
+        ..key!(pass_fds, Numbers, no_scalar_descriptor)
+    },
     key!(daemon, Switch, value::switch),
     key!(name, Text, value::name),
     key!(runtime_dir, Text, value::path),
@@ -131,6 +144,11 @@ fn no_scalar_weight(text: &str) -> Parsed<Vec<u32>> {
     value::weight(text).map(|weight| vec![weight])
 }
 
+/// The same for descriptors.
+fn no_scalar_descriptor(text: &str) -> Parsed<Vec<i32>> {
+    value::descriptor(text).map(|fd| vec![fd])
+}
+
 /// A value as it stands in the file.
 trait Show {
     fn show(&self) -> Value;
@@ -145,6 +163,24 @@ impl Show for u16 {
 impl Show for u32 {
     fn show(&self) -> Value {
         Value::Integer((*self).into())
+    }
+}
+
+impl Show for i32 {
+    fn show(&self) -> Value {
+        Value::Integer((*self).into())
+    }
+}
+
+impl Show for Umask {
+    fn show(&self) -> Value {
+        Value::String(self.to_string())
+    }
+}
+
+impl Show for CpuAffinity {
+    fn show(&self) -> Value {
+        Value::String(self.to_string())
     }
 }
 
@@ -198,6 +234,12 @@ impl Show for Vec<Listen> {
 }
 
 impl Show for Vec<u32> {
+    fn show(&self) -> Value {
+        Value::Array(self.iter().map(Show::show).collect())
+    }
+}
+
+impl Show for Vec<i32> {
     fn show(&self) -> Value {
         Value::Array(self.iter().map(Show::show).collect())
     }

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hatchery_master::{Listen, Strategy};
+use hatchery_master::{CpuAffinity, Listen, Strategy};
 use hatchery_protocol::boot::{LogFormat, OnMasterDeath};
 
-use super::value::{self, Size, Workers};
+use super::value::{self, Size, Umask, Workers};
 
 /// The settings that one source gives. Flags, variables and the file all become one of these.
 ///
@@ -40,6 +40,33 @@ pub(crate) struct Layer {
     /// slots without one have 1
     #[arg(long, value_name = "N", value_parser = value::weight, value_delimiter = ',')]
     pub(crate) weights: Option<Vec<u32>>,
+
+    /// Whose processes agent and workers are, by name or number; the master stays root, and can bind any port
+    /// [default: who starts it]
+    #[arg(long, value_name = "NAME", value_parser = value::account)]
+    pub(crate) user: Option<String>,
+
+    /// Their group, by name or number [default: that of --user]
+    #[arg(long, value_name = "NAME", value_parser = value::account)]
+    pub(crate) group: Option<String>,
+
+    /// Which permissions new files of master, agent and workers lack, octal, as in 027 [default: as inherited]
+    #[arg(long, value_name = "MASK", value_parser = value::umask)]
+    pub(crate) umask: Option<Umask>,
+
+    /// How urgent agent and workers are: -20 (the most) to 19 (the least) [default: as the master]
+    #[arg(long, value_name = "N", value_parser = value::nice, allow_negative_numbers = true)]
+    pub(crate) nice: Option<i32>,
+
+    /// Which CPUs each slot has: auto (in turn, one for each thread), or sets for the slots in turn, as in
+    /// 0;1;2-3 [default: all]
+    #[arg(long, value_name = "auto|SETS", value_parser = value::cpu_affinity)]
+    pub(crate) cpu_affinity: Option<CpuAffinity>,
+
+    /// Descriptors that agent and workers inherit from who starts the master, as in 5,6; all others are closed
+    /// for them
+    #[arg(long, value_name = "N", value_parser = value::descriptor, value_delimiter = ',')]
+    pub(crate) pass_fds: Option<Vec<i32>>,
 
     /// Run in the background; returns when the application is ready
     #[arg(

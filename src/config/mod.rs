@@ -9,6 +9,7 @@
 //! A source never half counts: all that is wrong, in whichever source, is collected and told at once,
 //! each in a sentence that names the key and the source.
 
+mod attributes;
 mod certificates;
 mod contradictions;
 mod environment;
@@ -28,6 +29,7 @@ mod value;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+pub(crate) use attributes::unusable_attributes;
 pub(crate) use certificates::unusable_certificates;
 pub(crate) use contradictions::contradictions;
 pub(crate) use error::ConfigError;

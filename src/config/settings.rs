@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use hatchery_master::{Address, Config, Weights};
+use hatchery_master::{Address, ChildAttributes, Config, RunAs, Weights};
 use hatchery_protocol::boot::HttpLimits;
 
 use super::layer::Layer;
 use super::source::Source;
-use super::value::{Size, Workers};
+use super::value::{Size, Umask, Workers};
 
 /// The effective configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +64,16 @@ impl Settings {
                 .collect(),
             strategy: layer.strategy.unwrap_or_default(),
             weights: Weights(layer.weights.unwrap_or_default()),
+            children: ChildAttributes {
+                run_as: RunAs {
+                    user: layer.user,
+                    group: layer.group,
+                },
+                nice: layer.nice,
+                cpu_affinity: layer.cpu_affinity,
+            },
+            umask: layer.umask.map(|umask| umask.0),
+            pass_fds: layer.pass_fds.unwrap_or_default(),
             agent_start_timeout: seconds(layer.agent_start_timeout, 60),
             worker_start_timeout: seconds(layer.worker_start_timeout, 60),
             pre_stop_delay: seconds(layer.pre_stop_delay, 0),
@@ -106,6 +116,9 @@ impl Settings {
             listen,
             strategy,
             weights,
+            children,
+            umask,
+            pass_fds,
             agent_start_timeout,
             worker_start_timeout,
             pre_stop_delay,
@@ -127,6 +140,12 @@ impl Settings {
             port: None,
             strategy: Some(strategy),
             weights: Some(weights.0).filter(|weights| !weights.is_empty()),
+            user: children.run_as.user,
+            group: children.run_as.group,
+            umask: umask.map(Umask),
+            nice: children.nice,
+            cpu_affinity: children.cpu_affinity,
+            pass_fds: Some(pass_fds).filter(|fds| !fds.is_empty()),
             daemon: Some(self.front.daemon),
             name: Some(name),
             runtime_dir: Some(runtime_dir),

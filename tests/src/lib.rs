@@ -37,6 +37,7 @@ pub mod lines;
 pub mod link;
 pub mod listeners;
 pub mod loopback;
+pub mod manager;
 pub mod outage;
 pub mod plan;
 pub mod process;

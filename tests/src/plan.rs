@@ -20,7 +20,7 @@ use crate::survivors::Survivors;
 /// The user that has no rights: `nobody`.
 pub const NOBODY: u32 = 65_534;
 
-/// Hands the writing end of the pipe of [`Survivors`] over as descriptor 9. It comes as standard input,
+/// Hands the writing end of the pipe of [`Survivors`] over as descriptor 9, which `--pass-fds` has everybody inherit. It comes as standard input,
 /// because that is the one descriptor that leaks into no other test's processes on the way.
 ///
 /// Should the test itself be killed, the master is, too; and then its children leave as they should.
@@ -81,6 +81,7 @@ impl Plan {
             .flag("--drain-timeout", "5s")
             .flag("--lame-duck", "200ms")
             .flag("--orphan-grace", "2s")
+            .flag("--pass-fds", "9")
             .env("PLAYGROUND_TRACE", trace)
             .env("PLAYGROUND_MEMBERS", members)
     }
@@ -186,6 +187,18 @@ impl Plan {
             "--clear-groups",
             "--inh-caps=-all",
         ])
+    }
+
+    /// Lets agent and workers be another user's, whom nothing here belongs to but what hooks write.
+    #[must_use]
+    pub fn children_of(self, user: &str) -> Self {
+        let open = fs::Permissions::from_mode(0o711);
+        fs::set_permissions(self.folder.path(), open).unwrap();
+        for path in [self.trace_file(), self.members_file()] {
+            File::create(&path).unwrap();
+            chown(path, Some(NOBODY), None).unwrap();
+        }
+        self.flag("--user", user)
     }
 
     /// Hands a socket over as a service manager does, for the address `systemd`; there may be two. Names are

@@ -176,7 +176,8 @@ pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-fn field(pid: u32, name: &str) -> Option<Vec<String>> {
+/// The values in a line of `/proc/PID/status`, as of `Uid:`.
+pub fn field(pid: u32, name: &str) -> Option<Vec<String>> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     Some(line.split_ascii_whitespace().map(str::to_owned).collect())

@@ -1,7 +1,7 @@
 //! Proof that nobody is left.
 //!
-//! A master gets the writing end of a pipe as descriptor 9, which it and all its descendants pass on
-//! without knowing. The pipe ends when the last of them is gone, whoever reparented, renamed or detached
+//! A master gets the writing end of a pipe as descriptor 9, which it is told to pass on (`--pass-fds`) and
+//! all its descendants pass on without knowing. The pipe ends when the last of them is gone, whoever reparented, renamed or detached
 //! itself in between. The pipe's number also tells who is left: `/proc/PID/fd` shows it.
 
 use std::fs;

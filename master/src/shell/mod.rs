@@ -9,10 +9,12 @@
 //! | `run` | from a configuration to a running master, and the end of it |
 //! | `turn` | the loop: inputs to events |
 //! | `perform` | actions to deeds |
+//! | `service` | what the service manager is told |
 //! | `status` | the answer to `status` |
 
 mod perform;
 mod run;
+mod service;
 mod status;
 mod turn;
 
@@ -27,12 +29,14 @@ use tokio::sync::mpsc;
 
 pub use run::run;
 
+use crate::attributes::Resolved;
 use crate::config::Config;
 use crate::control::{EventsTo, StatusTo};
 use crate::handoff::Handoff;
 use crate::journal::Journal;
 use crate::launch::Launcher;
 use crate::listener::{Listener, Served};
+use crate::notify::Notifier;
 use crate::output::Output;
 use crate::process::Process;
 use crate::signals::Signal;
@@ -67,6 +71,8 @@ struct Shell {
     config: Config,
     supervisor: Supervisor,
     spawner: Spawner,
+    /// What each child is told to be.
+    attributes: Resolved,
     /// Empty once the master gave them up.
     listeners: Vec<Listener>,
     /// The thread that accepts, if there is a listener for it.
@@ -77,6 +83,8 @@ struct Shell {
     served: Vec<Served>,
     processes: BTreeMap<ChildId, Process>,
     journal: Journal,
+    /// The way to the service manager.
+    notifier: Notifier,
     /// Where children write until they are ready.
     output: Output,
     inputs: mpsc::Sender<Input>,

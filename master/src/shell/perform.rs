@@ -12,7 +12,6 @@ use hatchery_protocol::exit::Exit;
 use hatchery_protocol::id::{ChildId, Generation, Role, Seat};
 use hatchery_protocol::message::{ToChild, write_message};
 use rustix::process::{Signal, kill_process};
-use sd_notify::NotifyState;
 
 use super::Shell;
 use super::run::say_failure;
@@ -132,6 +131,7 @@ impl Shell {
             child,
             generation,
             replaces: self.supervisor.is_serving(),
+            attributes: self.attributes.of(child.seat),
             settings: ChildSettings {
                 workers: config.workers,
                 threads: config.threads,
@@ -244,11 +244,8 @@ impl Shell {
             self.report(&LaunchReport::Ready {
                 addresses: self.addresses(),
             });
-            notify(&NotifyState::Ready);
         }
-        if event == EventName::Stopping {
-            notify(&NotifyState::Stopping);
-        }
+        self.tell_service(event);
     }
 
     fn end(&mut self, exit: Exit) {
@@ -284,13 +281,5 @@ impl Shell {
             // What a child says about itself is not to be trusted with the master's life.
             *sum = sum.saturating_add(count);
         }
-    }
-}
-
-/// Tells systemd, where there is one. Nobody else can do anything about a failure.
-fn notify(state: &NotifyState<'_>) {
-    let told: io::Result<()> = sd_notify::notify(std::slice::from_ref(state));
-    if let Err(error) = told {
-        tracing::warn!("the service manager could not be told: {error}");
     }
 }

@@ -16,12 +16,14 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 
 use super::{INPUTS, Input, Shell};
+use crate::attributes::{AttributesError, Resolved};
 use crate::config::Config;
 use crate::control;
 use crate::handoff::Handoff;
 use crate::journal::Journal;
 use crate::launch::Launcher;
 use crate::listener::{BindError, Inheritance, Served, Shares, SocketFile, bind_all};
+use crate::notify::Notifier;
 use crate::output::Output;
 use crate::pid_file::PidFile;
 use crate::runtime_dir::{RuntimeDir, RuntimeDirError};
@@ -42,10 +44,14 @@ enum StartError {
     RuntimeDir(#[from] RuntimeDirError),
     #[error(transparent)]
     Bind(#[from] BindError),
+    #[error(transparent)]
+    Attributes(#[from] AttributesError),
     #[error("events cannot be written to {path}: {source}")]
     Events { path: PathBuf, source: io::Error },
     #[error("the pid file {path} cannot be written: {source}")]
     PidFile { path: PathBuf, source: io::Error },
+    #[error("`pass_fds` cannot be {fd}: whoever starts this program has to open it ({source})")]
+    PassFd { fd: i32, source: io::Error },
     #[error("the master cannot be set up: {0}")]
     System(#[from] io::Error),
 }
@@ -55,6 +61,8 @@ impl StartError {
         match self {
             Self::RuntimeDir(RuntimeDirError::AlreadyRunning { .. }) => Exit::RunState,
             Self::RuntimeDir(_)
+            | Self::Attributes(_)
+            | Self::PassFd { .. }
             | Self::Events { .. }
             | Self::PidFile { .. }
             | Self::Bind(BindError::Conflict(_) | BindError::NoPort(..)) => Exit::BadConfig,
@@ -68,6 +76,7 @@ impl StartError {
 ///
 /// Says what went wrong in the log and, when there is one, to the launcher.
 pub fn run(config: Config, launcher: Option<Launcher>) -> Exit {
+    let passed = pass_on(&config.pass_fds);
     let inheritance = Inheritance::take();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -76,6 +85,9 @@ pub fn run(config: Config, launcher: Option<Launcher>) -> Exit {
         Ok(runtime) => runtime,
         Err(error) => return refuse(launcher, &error.into()),
     };
+    if let Err(error) = passed {
+        return refuse(launcher, &error);
+    }
     let exit = runtime.block_on(live(config, launcher, inheritance));
     // What is left are writes to standard output that nobody reads.
     runtime.shutdown_background();
@@ -157,6 +169,7 @@ fn prepare(
     if let Err(error) = set_child_subreaper(Some(getpid())) {
         tracing::warn!("cannot become a subreaper: {error}");
     }
+    let attributes = Resolved::find(&config.children, config.threads)?;
     let runtime_dir = RuntimeDir::acquire(&config.runtime_dir)?;
     let shares = Shares {
         strategy: config.strategy,
@@ -184,7 +197,8 @@ fn prepare(
     )?;
     let shell = Shell {
         supervisor: Supervisor::new(policy(&config)),
-        spawner: Spawner::new(&config.name),
+        spawner: Spawner::new(&config.name, attributes.account.as_ref()),
+        attributes,
         served: listeners.iter().map(Served::from).collect(),
         accepted_before: vec![0; listeners.len()],
         listeners,
@@ -192,6 +206,7 @@ fn prepare(
         ticket_secret: Secret::random()?,
         processes: BTreeMap::new(),
         journal,
+        notifier: Notifier::from_environment(),
         output: Output::start()?,
         inputs,
         began,
@@ -227,6 +242,18 @@ fn policy(config: &Config) -> Policy {
         // Beats do not reach the supervisor yet, so silence says nothing.
         worker_timeout: Duration::ZERO,
         ..Policy::default()
+    }
+}
+
+/// What a careless parent left open is not for children: a lock, a pipe that somebody waits on, a secret.
+fn pass_on(fds: &[i32]) -> Result<(), StartError> {
+    match sys::pass_on_only(fds) {
+        Err((fd, source)) if fds.contains(&fd) => Err(StartError::PassFd { fd, source }),
+        Err((_, error)) => {
+            tracing::warn!("children inherit what was open when the master started: {error}");
+            Ok(())
+        }
+        Ok(()) => Ok(()),
     }
 }
 

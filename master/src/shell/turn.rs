@@ -29,6 +29,9 @@ impl Shell {
     ) -> (Exit, Journal, Output) {
         let mut beat = interval_at(Instant::now() + BEAT, BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let often = self.notifier.watchdog_interval().unwrap_or(FAR);
+        let mut watchdog = interval_at(Instant::now() + often, often);
+        watchdog.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.happen(Event::Started);
         loop {
             if let Some(exit) = self.exit {
@@ -41,6 +44,7 @@ impl Shell {
             tokio::select! {
                 Some(input) = inputs.recv() => self.take(input),
                 _ = beat.tick() => self.beat(),
+                _ = watchdog.tick() => self.feed_watchdog(),
                 () = sleep_until(Instant::now() + wait) => self.happen(Event::Tick),
             }
         }
@@ -105,6 +109,7 @@ impl Shell {
     fn beat(&mut self) {
         // Signals are merged when they come fast, and the kernel's list of children may miss one.
         self.reap_orphans();
+        self.keep_service_informed();
         let mut bytes = Vec::new();
         if write_message(&ToChild::Beat, 0, &mut bytes).is_err() {
             return;

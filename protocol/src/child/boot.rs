@@ -12,6 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use thiserror::Error;
 
+use super::attributes::{self, AttributeError};
 use super::link::{LinkReader, LinkWriter};
 use super::shared::Shared;
 use super::{signals, watch};
@@ -53,6 +54,9 @@ pub enum BootError {
     /// The first message is not a [`Boot`].
     #[error("the master sent no boot message: {0}")]
     NoBoot(String),
+    /// It cannot be what its master says: another user's, above all.
+    #[error("what `user`, `group` and `nice` ask for cannot be had: {0}")]
+    Attributes(#[from] AttributeError),
     /// The watch thread or a signal handler could not be set up.
     #[error("the process could not be prepared: {0}")]
     Prepare(#[source] io::Error),
@@ -64,7 +68,11 @@ impl BootError {
         match self {
             Self::Environment { .. } => Exit::Usage,
             Self::MasterGone(_) => Exit::LostMaster,
-            Self::Version(_) | Self::Link(_) | Self::NoBoot(_) | Self::Prepare(_) => Exit::Internal,
+            Self::Version(_)
+            | Self::Link(_)
+            | Self::NoBoot(_)
+            | Self::Attributes(_)
+            | Self::Prepare(_) => Exit::Internal,
         }
     }
 }
@@ -120,7 +128,7 @@ impl Origin {
     }
 
     /// Becomes that child: arms the parent-death signal, takes the link off standard input, reads what
-    /// the child is, and starts the watch thread.
+    /// the child is, becomes that for the kernel, too, and starts the watch thread.
     ///
     /// # Errors
     ///
@@ -129,18 +137,18 @@ impl Origin {
         // Armed by the child itself, not before exec: the exec of a file-capability binary clears it
         // (PR_SET_PDEATHSIG(2const)). Then the parent is compared, for it may have died in between.
         // Never with 1: in a container the master is process 1.
-        arm_parent_death(Signal::TERM)?;
-        if getppid() != parent(self.master) {
-            return Err(BootError::MasterGone(self.master));
-        }
+        self.follow_master(Signal::TERM)?;
         let signals = signals::install().map_err(BootError::Prepare)?;
         let link = fd::take_stdin().map_err(BootError::Link)?;
         let mut reader = LinkReader::new(link.try_clone().map_err(BootError::Link)?);
         let (boot, mut fds) = receive_boot(&mut reader, self.master)?;
         name_process(&boot);
-        if boot.settings.on_master_death == OnMasterDeath::Kill {
-            arm_parent_death(Signal::KILL)?;
-        }
+        attributes::take_on(&boot.attributes)?;
+        // Once more: a change of user has cleared it.
+        self.follow_master(match boot.settings.on_master_death {
+            OnMasterDeath::Drain => Signal::TERM,
+            OnMasterDeath::Kill => Signal::KILL,
+        })?;
         if boot.child.seat.role() != self.role {
             return Err(BootError::NoBoot(format!(
                 "it is for {}, this is a {}",
@@ -166,6 +174,15 @@ impl Origin {
         };
         watch::start(reader, signals, &child).map_err(BootError::Prepare)?;
         Ok(child)
+    }
+
+    /// Has the kernel tell of the master's death, and looks whether it was earlier.
+    fn follow_master(&self, signal: Signal) -> Result<(), BootError> {
+        set_parent_process_death_signal(Some(signal)).map_err(|e| BootError::Prepare(e.into()))?;
+        if getppid() != parent(self.master) {
+            return Err(BootError::MasterGone(self.master));
+        }
+        Ok(())
     }
 }
 
@@ -255,10 +272,6 @@ impl Child {
         }
         Ok(())
     }
-}
-
-fn arm_parent_death(signal: Signal) -> Result<(), BootError> {
-    set_parent_process_death_signal(Some(signal)).map_err(|e| BootError::Prepare(e.into()))
 }
 
 /// The short name that ps(1) and top(1) show, as `hello:w0`. A nicety: a failure changes nothing.

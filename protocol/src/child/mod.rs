@@ -13,6 +13,7 @@
 //!
 //! Not here: what a role does with its life. That is a [`life::Life`] of the agent or worker crate.
 
+mod attributes;
 mod boot;
 mod context;
 pub mod gauge;
@@ -29,6 +30,7 @@ mod signals;
 mod watch;
 
 pub use crate::sys::watched;
+pub use attributes::AttributeError;
 pub use boot::{BootError, Child, Origin, Sockets};
 pub use context::Context;
 pub use hook::HookError;
