@@ -86,10 +86,6 @@ impl Notifier {
     }
 
     /// A reload begins. In one message with its time, or systemd takes it for an earlier one.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for the reload, which is not there yet")
-    )]
     pub(crate) fn reloading(&mut self, status: String) {
         let now = i128::try_from(monotonic().as_micros()).unwrap_or_default();
         let state = [NotifyState::Reloading, NotifyState::MonotonicUsec(now)];

@@ -58,6 +58,8 @@ mod tests {
             state,
             restarts: 0,
             last_exit: last_exit.map(str::to_owned),
+            last_exit_kind: None,
+            generation: 1,
         }
     }
 
@@ -65,6 +67,7 @@ mod tests {
     fn who_is_not_ready_is_named() {
         let mut report = Report {
             state: ClusterState::Ready,
+            generation: 1,
             seats: vec![
                 seat(Seat::Agent, ChildState::Ready, None),
                 seat(

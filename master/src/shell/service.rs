@@ -17,6 +17,11 @@ impl Shell {
         match event {
             EventName::EggReady => self.notifier.ready(self.status_line()),
             EventName::Stopping => self.notifier.stopping(self.status_line()),
+            EventName::ReloadStarted => self.notifier.reloading(self.status_line()),
+            // Whatever came of it: it serves.
+            EventName::ReloadFinished | EventName::ReloadFailed => {
+                self.notifier.ready(self.status_line());
+            }
             EventName::MasterStarted
             | EventName::AgentSpawned
             | EventName::AgentReady
@@ -25,6 +30,15 @@ impl Shell {
             | EventName::WorkerExited
             | EventName::AgentExited
             | EventName::WorkerReplaced
+            | EventName::UpgradeStarted
+            | EventName::UpgradeFinished
+            | EventName::UpgradeFailed
+            | EventName::Scaled
+            | EventName::Recycling
+            | EventName::Hung
+            | EventName::StandingDown
+            | EventName::Degraded
+            | EventName::Recovered
             | EventName::Draining
             | EventName::Stopped => {}
         }
