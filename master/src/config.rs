@@ -8,6 +8,7 @@ use hatchery_protocol::boot::{HttpLimits, LogFormat, OnMasterDeath};
 use crate::attributes::ChildAttributes;
 use crate::listener::Listen;
 use crate::strategy::{Strategy, Weights};
+use crate::supervisor::Recycle;
 
 /// Everything that steers a cluster. Where the values come from (file, environment, flags) is the
 /// caller's business.
@@ -47,6 +48,10 @@ pub struct Config {
     pub orphan_grace: Duration,
     /// How long the master may be silent before its children count it as lost; at least 2 s.
     pub master_timeout: Duration,
+    /// How long the runtime of a ready child may stand still before it is killed; zero is for ever.
+    pub worker_timeout: Duration,
+    /// When a worker is replaced by a fresh one.
+    pub recycle: Recycle,
     /// What a client may take of a worker.
     pub http: HttpLimits,
     /// What children do when their master dies.

@@ -105,6 +105,10 @@ async fn answer(mut stream: UnixStream, inputs: &mpsc::Sender<Input>) {
                 let status = ask(inputs, Input::Status).await?;
                 reply(&mut stream, &Reply::Status(Box::new(status))).await
             }
+            Request::Metrics => {
+                let text = ask(inputs, Input::Metrics).await?;
+                reply(&mut stream, &Reply::Metrics { text }).await
+            }
             Request::Events => {
                 let events = ask(inputs, |to| Input::Follow { to, stop: false }).await?;
                 follow(&mut stream, events).await
@@ -197,5 +201,7 @@ async fn reply(stream: &mut UnixStream, reply: &Reply) -> Result<(), ClientError
 
 /// Where the answer to [`Input::Status`] goes.
 pub(crate) type StatusTo = oneshot::Sender<Status>;
+/// Where the answer to [`Input::Metrics`] goes.
+pub(crate) type MetricsTo = oneshot::Sender<String>;
 /// Where the answer to [`Input::Follow`] goes.
 pub(crate) type EventsTo = oneshot::Sender<Following>;

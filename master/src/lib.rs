@@ -11,15 +11,18 @@
 mod attributes;
 mod config;
 mod control;
+mod diagnosis;
 mod handoff;
 mod journal;
 mod launch;
 mod link;
 mod listener;
+mod metrics;
 mod notify;
 mod orphans;
 mod output;
 mod pid_file;
+mod proc;
 mod process;
 mod runtime_dir;
 mod shell;
@@ -44,3 +47,4 @@ pub use runtime_dir::{
 };
 pub use shell::run;
 pub use strategy::{Strategy, UnknownStrategy, Weights};
+pub use supervisor::Recycle;

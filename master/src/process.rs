@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use hatchery_protocol::PROTOCOL_VERSION;
 use hatchery_protocol::clock::monotonic;
+use hatchery_protocol::diagnosis::Diagnosis;
 use hatchery_protocol::id::ChildId;
-use hatchery_protocol::message::{FromChild, Gauges, clip};
+use hatchery_protocol::message::{FromChild, Gauges, ToChild, clip};
 use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_send_signal, waitid,
 };
 use tokio::io::unix::AsyncFd;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -38,12 +39,16 @@ pub(crate) struct Process {
     heard: Arc<Mutex<Heard>>,
 }
 
-/// What a process said about itself.
+/// What a child said last, kept aside for whoever looks: nobody is woken for a beat.
 #[derive(Debug, Default)]
 struct Heard {
     gauges: Gauges,
     /// When its runtime is known to have run last, on the monotonic clock.
     runtime_at: Option<Duration>,
+    /// Whether nobody has passed it on yet.
+    fresh: bool,
+    /// Who waits for a diagnosis.
+    asked: Option<oneshot::Sender<Diagnosis>>,
 }
 
 impl Process {
@@ -109,6 +114,11 @@ impl Process {
         let _ = pidfd_send_signal(self.pidfd.as_fd(), Signal::TERM);
     }
 
+    /// Its process id, as a number.
+    pub(crate) const fn id(&self) -> u32 {
+        self.pid.as_raw_nonzero().get().cast_unsigned()
+    }
+
     /// What its last beat said.
     pub(crate) fn gauges(&self) -> Gauges {
         lock(&self.heard).gauges.clone()
@@ -117,6 +127,25 @@ impl Process {
     /// When its runtime is known to have run last, on the monotonic clock. `None`: it is not ready yet.
     pub(crate) fn runtime_seen(&self) -> Option<Duration> {
         lock(&self.heard).runtime_at
+    }
+
+    /// The beat that came since the last call, if one did.
+    pub(crate) fn take_beat(&self, child: ChildId) -> Option<Event> {
+        let mut heard = lock(&self.heard);
+        std::mem::take(&mut heard.fresh).then(|| Event::Beat {
+            child,
+            runtime_age: monotonic().saturating_sub(heard.runtime_at.unwrap_or_default()),
+            requests: heard.gauges.requests,
+        })
+    }
+
+    /// Asks the child what it is doing. One that cannot answer never does.
+    pub(crate) fn ask(&self) -> oneshot::Receiver<Diagnosis> {
+        let (asked, answer) = oneshot::channel();
+        lock(&self.heard).asked = Some(asked);
+        // Without a link there is no answer, and the supervisor hears of that in another way.
+        let _ = self.link.send(&ToChild::Diagnose);
+        answer
     }
 }
 
@@ -139,6 +168,14 @@ async fn read(
                 let mut heard = lock(&heard);
                 heard.runtime_at = Some(monotonic().saturating_sub(news.runtime_age));
                 heard.gauges = news;
+                heard.fresh = true;
+                continue;
+            }
+            Ok(Some(FromChild::Diagnosis(diagnosis))) => {
+                if let Some(asked) = lock(&heard).asked.take() {
+                    // Whoever asked may have stopped waiting.
+                    let _ = asked.send(*diagnosis);
+                }
                 continue;
             }
             Ok(Some(FromChild::Hello { version })) if version == PROTOCOL_VERSION => continue,

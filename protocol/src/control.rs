@@ -15,6 +15,8 @@ use crate::id::{Generation, Slot};
 pub enum Request {
     /// Answered with one [`Reply::Status`].
     Status,
+    /// Answered with one [`Reply::Metrics`].
+    Metrics,
     /// Answered with one [`Reply::Event`] for each event from now on, without end.
     Events,
     /// Stop in order. Answered as [`Request::Events`], until the master is gone.
@@ -27,6 +29,11 @@ pub enum Request {
 pub enum Reply {
     /// The cluster as it is now.
     Status(Box<Status>),
+    /// The same and more in numbers.
+    Metrics {
+        /// In Prometheus' text format.
+        text: String,
+    },
     /// Something happened.
     Event(EventRecord),
     /// The request was refused.
@@ -210,6 +217,9 @@ mod tests {
     #[test]
     fn golden_requests_and_replies() {
         assert_eq!(json(&Request::Status), r#"{"request":"status"}"#);
+        assert_eq!(json(&Request::Metrics), r#"{"request":"metrics"}"#);
+        let metrics = Reply::Metrics { text: "a 1".into() };
+        assert_eq!(json(&metrics), r#"{"reply":"metrics","text":"a 1"}"#);
         assert_eq!(json(&Request::Events), r#"{"request":"events"}"#);
         assert_eq!(json(&Request::Stop), r#"{"request":"stop"}"#);
         let error = Reply::Error {

@@ -12,6 +12,7 @@
 //! | [`boot`] | how a child learns what it is |
 //! | [`attributes`] | what a child is for the kernel |
 //! | [`control`] | what travels on the control socket between an operator and the master |
+//! | [`diagnosis`] | what a process that hangs tells about itself |
 //! | [`event`] | the lifecycle as data: every step has a name |
 //! | [`fd`] | bytes and descriptors over a unix socket |
 //! | [`handoff`] | connections from the master to a worker, and their receipts |
@@ -28,6 +29,7 @@ pub mod child;
 mod children;
 pub mod clock;
 pub mod control;
+pub mod diagnosis;
 pub mod event;
 pub mod exit;
 pub mod fd;

@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use crate::boot::Boot;
 use crate::clock::as_millis;
+use crate::diagnosis::Diagnosis;
 use crate::id::Slot;
 use crate::wire::{Frame, FrameError, Kind, encode};
 
@@ -38,6 +39,8 @@ pub enum ToChild {
     },
     /// A stop is to come: let clients be sent elsewhere, and go on. Once in a child's life at most.
     Stopping,
+    /// "You seem to hang, what are you doing?" Answered with [`FromChild::Diagnosis`].
+    Diagnose,
     /// Stop: take no new work, finish what is there, close, leave.
     Drain {
         /// How long this may take altogether. At the end of it the child gives up what is left.
@@ -67,6 +70,8 @@ pub enum FromChild {
     /// The answer to [`ToChild::Beat`]. Sent by the watch thread, so it proves that the *process* lives;
     /// [`Gauges::runtime_age`] tells whether its *runtime* does.
     Beat(Gauges),
+    /// The answer to [`ToChild::Diagnose`]. Sent by the watch thread, whatever the runtime does.
+    Diagnosis(Box<Diagnosis>),
 }
 
 /// A ready worker, as its peers see it.
@@ -153,6 +158,7 @@ pub fn read_message<'a, M: Deserialize<'a>>(frame: &'a Frame) -> Result<M, Messa
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::diagnosis::RequestInFlight;
 
     fn json<M: Serialize>(message: &M) -> String {
         serde_json::to_string(message).unwrap()
@@ -169,6 +175,18 @@ mod tests {
             requests: 9,
             accepted: vec![4],
         };
+        let diagnosis = Diagnosis {
+            runtime_age: Duration::from_secs(31),
+            lag: Duration::from_millis(1),
+            hook: None,
+            connections: 2,
+            in_flight: 1,
+            requests: vec![RequestInFlight {
+                method: "GET".into(),
+                path: "/a".into(),
+                age: Duration::from_secs(30),
+            }],
+        };
         let cases = [
             (json(&ToChild::Beat), r#"{"type":"beat"}"#),
             (json(&ToChild::EggReady), r#"{"type":"egg-ready"}"#),
@@ -184,6 +202,7 @@ mod tests {
                 r#"{"type":"workers-changed","workers":[{"slot":0,"pid":8}]}"#,
             ),
             (json(&ToChild::Stopping), r#"{"type":"stopping"}"#),
+            (json(&ToChild::Diagnose), r#"{"type":"diagnose"}"#),
             (
                 json(&ToChild::Drain {
                     budget: Duration::from_secs(30),
@@ -205,6 +224,13 @@ mod tests {
             (
                 json(&FromChild::Beat(beat)),
                 r#"{"type":"beat","runtime_age_ms":3,"lag_ms":1,"connections":2,"in_flight":1,"requests":9,"accepted":[4]}"#,
+            ),
+            (
+                json(&FromChild::Diagnosis(Box::new(diagnosis))),
+                concat!(
+                    r#"{"type":"diagnosis","runtime_age_ms":31000,"lag_ms":1,"hook":null,"connections":2,"in_flight":1,"#,
+                    r#""requests":[{"method":"GET","path":"/a","age_ms":30000}]}"#
+                ),
             ),
         ];
         for (written, golden) in cases {

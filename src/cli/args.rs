@@ -39,6 +39,11 @@ pub(super) enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Print the running application's metrics in Prometheus' text format
+    Metrics {
+        #[command(flatten)]
+        target: Target,
+    },
     /// Follow what happens in the running application
     Events {
         #[command(flatten)]

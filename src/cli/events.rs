@@ -28,7 +28,7 @@ pub(super) fn run(client: &Client, json: bool) -> Outcome {
                 }
             }
             Ok(Some(Reply::Error { message })) => return Err(client.failed(&message)),
-            Ok(Some(Reply::Status(_))) => {}
+            Ok(Some(Reply::Status(_) | Reply::Metrics { .. })) => {}
             Err(error) => return Err(client.broken(&error)),
         }
     }

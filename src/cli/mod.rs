@@ -3,6 +3,7 @@
 mod args;
 mod client;
 mod events;
+mod metrics;
 pub(crate) mod say;
 mod start;
 mod status;
@@ -43,6 +44,9 @@ pub(crate) fn run(app: &App, launcher: Option<Launcher>) -> Exit {
         }
         Some(Verb::Status { target, json }) => {
             reach(app, target).and_then(|client| status::run(&client, json))
+        }
+        Some(Verb::Metrics { target }) => {
+            reach(app, target).and_then(|client| metrics::run(&client))
         }
         Some(Verb::Events { target, json }) => {
             reach(app, target).and_then(|client| events::run(&client, json))

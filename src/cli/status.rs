@@ -14,7 +14,7 @@ use super::{Outcome, say};
 pub(super) fn run(client: &Client, json: bool) -> Outcome {
     let status = match client.ask(&Request::Status)? {
         Reply::Status(status) => status,
-        Reply::Event(_) | Reply::Error { .. } => {
+        Reply::Metrics { .. } | Reply::Event(_) | Reply::Error { .. } => {
             return Err(client.failed("the master answered something else than its status"));
         }
     };

@@ -65,7 +65,7 @@ fn watch(
                 match reply {
                     Reply::Event(event) => say::note(events::readable(&event)),
                     Reply::Error { message } => return Err(io::Error::other(message)),
-                    Reply::Status(_) => {}
+                    Reply::Status(_) | Reply::Metrics { .. } => {}
                 }
             }
         }

@@ -20,6 +20,13 @@ pub(crate) fn contradictions(settings: &Settings) -> Vec<String> {
             ));
         }
     }
+    let recycle = &config.recycle;
+    if recycle.kill_memory > 0 && recycle.max_memory >= recycle.kill_memory {
+        sentences.push(
+            "`max_memory` must be less than `max_memory_hard`: a worker is to be replaced before it is killed"
+                .to_owned(),
+        );
+    }
     let (weights, workers) = (config.weights.0.len(), config.workers);
     let told = |why: String| match settings.sources.get("weights") {
         Some(source) => format!("`weights` in {source}: {why}"),

@@ -126,6 +126,12 @@ pub(crate) const KEYS: &[Key] = &[
     key!(lame_duck, Time, value::duration),
     key!(orphan_grace, Time, value::duration),
     key!(master_timeout, Time, value::master_timeout),
+    key!(worker_timeout, Time, value::worker_timeout),
+    key!(max_requests, Number, value::count_of_requests),
+    key!(max_lifetime, Time, value::duration),
+    key!(max_memory, Size, value::memory),
+    key!(max_memory_hard, Size, value::memory),
+    key!(recycle_jitter, Number, value::jitter),
     key!(header_timeout, Time, value::timeout),
     key!(idle_timeout, Time, value::timeout),
     key!(max_header_size, Size, value::header_size),
@@ -181,6 +187,13 @@ impl Show for Umask {
 impl Show for CpuAffinity {
     fn show(&self) -> Value {
         Value::String(self.to_string())
+    }
+}
+
+impl Show for u64 {
+    fn show(&self) -> Value {
+        // A file's integers have a sign; who would write more than half of all there are?
+        Value::Integer(i64::try_from(*self).unwrap_or(i64::MAX))
     }
 }
 

@@ -137,6 +137,32 @@ pub(crate) struct Layer {
     #[arg(long, value_name = "TIME", value_parser = value::master_timeout)]
     pub(crate) master_timeout: Option<Duration>,
 
+    /// How long the runtime of a worker or of the agent may stand still before the process is killed and
+    /// replaced; at least 3s, or 0s for never [default: 30s]
+    #[arg(long, value_name = "TIME", value_parser = value::worker_timeout)]
+    pub(crate) worker_timeout: Option<Duration>,
+
+    /// After how many requests a worker is replaced; 0 is never [default: 0]
+    #[arg(long, value_name = "N", value_parser = value::count_of_requests)]
+    pub(crate) max_requests: Option<u64>,
+
+    /// How long a worker may serve before it is replaced; 0s is for ever [default: 0s]
+    #[arg(long, value_name = "TIME", value_parser = value::duration)]
+    pub(crate) max_lifetime: Option<Duration>,
+
+    /// How much memory a worker may have before it is replaced; 0B is no limit [default: 0B]
+    #[arg(long, value_name = "SIZE", value_parser = value::memory)]
+    pub(crate) max_memory: Option<Size>,
+
+    /// How much memory a worker may have before it is killed; 0B is no limit [default: 0B]
+    #[arg(long, value_name = "SIZE", value_parser = value::memory)]
+    pub(crate) max_memory_hard: Option<Size>,
+
+    /// By up to how many per cent a worker's own limits of requests and lifetime lie below these, from 0 to 90
+    /// [default: 10]
+    #[arg(long, value_name = "PERCENT", value_parser = value::jitter)]
+    pub(crate) recycle_jitter: Option<u32>,
+
     /// How long a client may take to send a request's header [default: 30s]
     #[arg(long, value_name = "TIME", value_parser = value::timeout)]
     pub(crate) header_timeout: Option<Duration>,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use hatchery_master::{Address, ChildAttributes, Config, RunAs, Weights};
+use hatchery_master::{Address, ChildAttributes, Config, Recycle, RunAs, Weights};
 use hatchery_protocol::boot::HttpLimits;
 
 use super::layer::Layer;
@@ -31,6 +31,11 @@ pub(crate) struct Front {
     pub(crate) daemon: bool,
     /// Where standard output and standard error go.
     pub(crate) log_file: Option<PathBuf>,
+}
+
+/// In bytes. The parser has seen to it that it is not too large.
+fn max_header_size(said: Option<Size>) -> u32 {
+    said.map_or(64 * 1024, |size| u32::try_from(size.0).unwrap_or(u32::MAX))
 }
 
 impl Settings {
@@ -81,10 +86,18 @@ impl Settings {
             lame_duck: seconds(layer.lame_duck, 2),
             orphan_grace: seconds(layer.orphan_grace, 5),
             master_timeout: seconds(layer.master_timeout, 15),
+            worker_timeout: seconds(layer.worker_timeout, 30),
+            recycle: Recycle {
+                max_requests: layer.max_requests.unwrap_or(0),
+                max_lifetime: seconds(layer.max_lifetime, 0),
+                max_memory: layer.max_memory.map_or(0, |size| size.0),
+                kill_memory: layer.max_memory_hard.map_or(0, |size| size.0),
+                jitter_percent: layer.recycle_jitter.unwrap_or(10),
+            },
             http: HttpLimits {
                 header_timeout: seconds(layer.header_timeout, 30),
                 idle_timeout: seconds(layer.idle_timeout, 75),
-                max_header_size: layer.max_header_size.map_or(64 * 1024, |size| size.0),
+                max_header_size: max_header_size(layer.max_header_size),
                 max_connections: layer.max_connections.unwrap_or(0),
                 max_requests_per_connection: layer.max_requests_per_connection.unwrap_or(0),
             },
@@ -126,6 +139,8 @@ impl Settings {
             lame_duck,
             orphan_grace,
             master_timeout,
+            worker_timeout,
+            recycle,
             http,
             on_master_death,
             log_format,
@@ -161,9 +176,15 @@ impl Settings {
             lame_duck: Some(lame_duck),
             orphan_grace: Some(orphan_grace),
             master_timeout: Some(master_timeout),
+            worker_timeout: Some(worker_timeout),
+            max_requests: Some(recycle.max_requests),
+            max_lifetime: Some(recycle.max_lifetime),
+            max_memory: Some(Size(recycle.max_memory)),
+            max_memory_hard: Some(Size(recycle.kill_memory)),
+            recycle_jitter: Some(recycle.jitter_percent),
             header_timeout: Some(http.header_timeout),
             idle_timeout: Some(http.idle_timeout),
-            max_header_size: Some(Size(http.max_header_size)),
+            max_header_size: Some(Size(http.max_header_size.into())),
             max_connections: Some(http.max_connections),
             max_requests_per_connection: Some(http.max_requests_per_connection),
             on_master_death: Some(on_master_death),

@@ -23,6 +23,19 @@ const MAX_THREADS: u32 = 1024;
 /// The least silence after which a master counts as lost: it beats once a second.
 const MIN_MASTER_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// The least time in which a process shows that its runtime runs: it proves it to itself once a second, and is
+/// asked once a second.
+const MIN_WORKER_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Less than any process has.
+const MIN_MEMORY: u64 = 1 << 20;
+
+/// More than any machine has.
+const MAX_MEMORY: u64 = 1 << 50;
+
+/// With more, a worker could be replaced as soon as it serves.
+const MAX_JITTER: u32 = 90;
+
 /// Above any sane timeout, and far below where adding it to a clock overflows.
 const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
@@ -221,13 +234,13 @@ pub(crate) fn duration(text: &str) -> Parsed<Duration> {
 
 /// A number of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Size(pub(crate) u32);
+pub(crate) struct Size(pub(crate) u64);
 
 impl fmt::Display for Size {
     /// Exactly, for it is read again.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            bytes if bytes.is_multiple_of(1024) => write!(f, "{}KiB", bytes / 1024),
+            bytes if bytes > 0 && bytes.is_multiple_of(1024) => write!(f, "{}KiB", bytes / 1024),
             bytes => write!(f, "{bytes}B"),
         }
     }
@@ -241,9 +254,15 @@ fn size(text: &str) -> Parsed<Size> {
     let size: ByteSize = trimmed
         .parse()
         .map_err(|_| "it must be a size like 64KiB or 1MiB")?;
-    u32::try_from(size.as_u64())
-        .map(Size)
-        .map_err(|_| "it must be less than 4GiB".to_owned())
+    Ok(Size(size.as_u64()))
+}
+
+/// How much memory a process may have.
+pub(crate) fn memory(text: &str) -> Parsed<Size> {
+    match size(text)? {
+        size if size.0 == 0 || (MIN_MEMORY..=MAX_MEMORY).contains(&size.0) => Ok(size),
+        _ => Err("it must be from 1MiB to 1PiB, or 0B for no limit".to_owned()),
+    }
 }
 
 /// Below the least, hyper refuses to work; above the most, a few clients would take all the memory.
@@ -260,6 +279,23 @@ pub(crate) fn limit(text: &str) -> Parsed<u32> {
         .map_err(|_| "it must be a number (0: no limit)".to_owned())
 }
 
+/// How many requests a worker may serve.
+pub(crate) fn count_of_requests(text: &str) -> Parsed<u64> {
+    text.parse()
+        .ok()
+        .filter(|count| i64::try_from(*count).is_ok())
+        .ok_or_else(|| "it must be a number (0: no limit)".to_owned())
+}
+
+/// By how much limits vary.
+pub(crate) fn jitter(text: &str) -> Parsed<u32> {
+    text.trim_end_matches('%')
+        .parse()
+        .ok()
+        .filter(|percent| *percent <= MAX_JITTER)
+        .ok_or_else(|| format!("it must be a number from 0 to {MAX_JITTER}"))
+}
+
 /// A time in which something has to happen.
 pub(crate) fn timeout(text: &str) -> Parsed<Duration> {
     match duration(text)? {
@@ -273,6 +309,16 @@ pub(crate) fn master_timeout(text: &str) -> Parsed<Duration> {
         short if short < MIN_MASTER_TIMEOUT => {
             Err("it must be at least 2s, for the master beats once a second".to_owned())
         }
+        duration => Ok(duration),
+    }
+}
+
+pub(crate) fn worker_timeout(text: &str) -> Parsed<Duration> {
+    match duration(text)? {
+        short if !short.is_zero() && short < MIN_WORKER_TIMEOUT => Err(
+            "it must be at least 3s, for a process is heard once a second, or 0s for never"
+                .to_owned(),
+        ),
         duration => Ok(duration),
     }
 }
@@ -311,6 +357,9 @@ mod tests {
         assert_eq!(timeout("1ms"), Ok(ms(1)));
         assert!(timeout("0s").unwrap_err().contains("more than zero"));
         assert_eq!(master_timeout("2s"), Ok(ms(2000)));
+        assert_eq!(worker_timeout("0s"), Ok(ms(0)));
+        assert_eq!(worker_timeout("3s"), Ok(ms(3000)));
+        assert!(worker_timeout("2s").unwrap_err().contains("at least 3s"));
         assert!(
             master_timeout("1999ms")
                 .unwrap_err()
@@ -357,16 +406,37 @@ mod tests {
             ("KiB", "it must be a size like 64KiB or 1MiB"),
             ("64 sacks", "it must be a size like 64KiB or 1MiB"),
             ("-8KiB", "it must be a size like 64KiB or 1MiB"),
-            ("4GiB", "it must be less than 4GiB"),
-            ("99999999999B", "it must be less than 4GiB"),
+            ("99999999999B", "it must be from 8KiB to 16MiB"),
             ("8191B", "it must be from 8KiB to 16MiB"),
             ("17MiB", "it must be from 8KiB to 16MiB"),
         ] {
             assert_eq!(header_size(text), Err(sentence.to_owned()), "{text}");
         }
+        for (text, bytes, shown) in [
+            ("0B", 0, "0B"),
+            ("1MiB", 1 << 20, "1024KiB"),
+            ("8 GiB", 8 << 30, "8388608KiB"),
+        ] {
+            let size = memory(text).unwrap();
+            let shown_as = size.to_string();
+            assert_eq!((size.0, &*shown_as), (bytes, shown), "{text}");
+        }
+        for text in ["1023KiB", "2PiB", "512"] {
+            assert!(memory(text).is_err(), "{text}");
+        }
         assert_eq!(limit("0"), Ok(0));
         for text in ["", "-1", "many", "4294967296"] {
             assert!(limit(text).unwrap_err().contains("0: no limit"), "{text}");
+        }
+    }
+
+    #[test]
+    fn limits_of_a_workers_life() {
+        assert_eq!(count_of_requests("10000000000"), Ok(10_000_000_000));
+        assert!(count_of_requests("18446744073709551615").is_err());
+        assert_eq!((jitter("0"), jitter("10%")), (Ok(0), Ok(10)));
+        for text in ["91", "-1", "", "a tenth"] {
+            assert!(jitter(text).unwrap_err().contains("from 0 to 90"), "{text}");
         }
     }
 

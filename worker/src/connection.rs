@@ -324,6 +324,52 @@ mod tests {
         drop(answer.unwrap());
     }
 
+    /// The paths of the requests that the watch thread would tell of.
+    fn under_way(fixture: &Fixture) -> Vec<String> {
+        let requests = fixture.gauges.diagnose(None).requests;
+        let mut paths: Vec<String> = requests.into_iter().map(|r| r.path).collect();
+        paths.sort();
+        paths
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_under_way_can_be_told() {
+        let slow = || async {
+            sleep(Duration::from_secs(5)).await;
+            "slow"
+        };
+        let quick = get(|| async { "hello" });
+        let router = Router::new().route("/slow", get(slow)).route("/", quick);
+        let fixture = Fixture::new(router);
+        let mut client = fixture.connect();
+        for _ in 0..2 {
+            client.get("/slow?secret=1").await;
+            settle().await;
+            assert_eq!(under_way(&fixture), ["/slow"]);
+            client.read_until("slow").await;
+            assert_eq!(under_way(&fixture), [""; 0]);
+        }
+        let (h2, _closed) = fixture.connect_h2().await;
+        let ask = |uri: &str| {
+            let request = Request::builder().uri(format!("http://test{uri}"));
+            let request = request.body(Body::empty()).unwrap();
+            let mut h2 = h2.clone();
+            tokio::spawn(async move { h2.send_request(request).await.unwrap() })
+        };
+        let first = ask("/slow?1");
+        sleep(Duration::from_secs(1)).await;
+        let second = ask("/slow?2");
+        client.get("/slow").await;
+        settle().await;
+        assert_eq!(under_way(&fixture), ["/slow"; 3]);
+        drop(first.await.unwrap());
+        settle().await;
+        assert_eq!(under_way(&fixture), ["/slow"; 2]);
+        drop(second.await.unwrap());
+        client.read_until("slow").await;
+        assert_eq!(under_way(&fixture), [""; 0]);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn what_is_counted() {
         let fixture = hello();

@@ -27,6 +27,7 @@ mod accept;
 mod client;
 mod connection;
 mod context;
+mod desk;
 mod drain;
 mod incoming;
 mod listeners;

@@ -1,6 +1,6 @@
 //! The server of one worker: sources of connections, the connections, and what they have in common.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use axum::Router;
 use hatchery_protocol::boot::HttpLimits;
@@ -56,11 +56,15 @@ impl Listener {
 
 impl Server {
     pub(crate) fn new(router: Router, gauges: Arc<GaugeCells>, limits: &HttpLimits) -> Self {
+        let tracker = Tracker::new(Arc::clone(&gauges), limits.max_requests_per_connection);
+        let tracker = Arc::new(tracker);
+        let known: Weak<Tracker> = Arc::downgrade(&tracker);
+        gauges.set_work(known);
         Self {
             http: Arc::new(Http::new(limits)),
             // Turns everything into routes now, instead of with each request.
             router: router.with_state(()),
-            tracker: Arc::new(Tracker::new(gauges, limits.max_requests_per_connection)),
+            tracker,
             room: Room::new(limits.max_connections),
             connect_info: false,
             listeners: Arc::default(),

@@ -1,7 +1,8 @@
 //! From a request on a connection to the router and back, counted.
 //!
-//! This is on the path of every request, so nothing here allocates, locks or boxes: the future and the
-//! body are wrapped in place, and the only shared writes are the two of the gauges.
+//! This is on the path of every request, so nothing here allocates or boxes: the future and the body are
+//! wrapped in place. The only shared writes are the two of the gauges, and the only lock is that of the
+//! connection's own [desk](crate::desk), which nobody else wants.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -20,6 +21,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service as _;
 
 use crate::client::ClientInfo;
+use crate::desk::Ticket;
 use crate::tracker::{Connection, Phase};
 
 /// The router as one connection sees it.
@@ -58,7 +60,7 @@ impl hyper::service::Service<Request<Incoming>> for Service {
         } else if request.method() == Method::CONNECT {
             connection.set_upgraded();
         }
-        let in_flight = InFlight::begin(Arc::clone(connection));
+        let in_flight = InFlight::begin(Arc::clone(connection), &request, http1);
         // The empty body is the one body that axum makes without an allocation.
         let mut request = request.map(|body| {
             if body.is_end_stream() {
@@ -107,20 +109,31 @@ impl Future for Responding {
 
 /// One request, from its header to the end of its response.
 #[derive(Debug)]
-struct InFlight(Arc<Connection>);
+struct InFlight {
+    connection: Arc<Connection>,
+    /// What it is known by, where there may be others beside it.
+    ticket: Option<Ticket>,
+}
 
 impl InFlight {
-    fn begin(connection: Arc<Connection>) -> Self {
+    fn begin<B>(connection: Arc<Connection>, request: &Request<B>, http1: bool) -> Self {
         connection.request_begun();
-        Self(connection)
+        let (method, path) = (request.method(), request.uri().path());
+        let ticket = if http1 {
+            connection.desk().replace(method, path);
+            None
+        } else {
+            Some(connection.desk().add(method, path))
+        };
+        Self { connection, ticket }
     }
 
     /// What only HTTP/1 needs: the last response says that it is the last, and an upgraded connection is
     /// about to leave the server's hands.
     fn finish_head(&self, response: &mut Response<Body>) {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            self.0.set_upgraded();
-        } else if self.0.phase() > Phase::Serving || self.0.is_spent() {
+            self.connection.set_upgraded();
+        } else if self.connection.phase() > Phase::Serving || self.connection.is_spent() {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(CONNECTION, close);
         }
@@ -129,7 +142,10 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.request_ended();
+        if let Some(ticket) = self.ticket {
+            self.connection.desk().remove(ticket);
+        }
+        self.connection.request_ended();
     }
 }
 

@@ -12,10 +12,14 @@ use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
+use std::time::Duration;
 
-use hatchery_protocol::child::gauge::GaugeCells;
+use hatchery_protocol::child::gauge::{GaugeCells, Work};
+use hatchery_protocol::clock::coarse;
+use hatchery_protocol::diagnosis::RequestInFlight;
 use tokio::sync::Notify;
 
+use crate::desk::Desk;
 use crate::room::Place;
 
 /// How far a drain has come. Only ever grows.
@@ -95,6 +99,7 @@ impl Tracker {
             header_begun: AtomicBool::new(true),
             h2: AtomicBool::new(false),
             upgraded: AtomicBool::new(false),
+            desk: Desk::default(),
         });
         open.connections.insert(key, Arc::clone(&connection));
         drop(open);
@@ -129,6 +134,26 @@ impl Tracker {
     }
 }
 
+impl Work for Tracker {
+    fn requests(&self, most: usize) -> Vec<RequestInFlight> {
+        let now = coarse();
+        let mut requests = Vec::new();
+        let keep_longest = |requests: &mut Vec<RequestInFlight>| {
+            requests.sort_by_key(|request| std::cmp::Reverse(request.age));
+            requests.truncate(most);
+        };
+        for connection in self.lock().connections.values() {
+            connection.describe(now, &mut requests);
+            // However many there are, they are never all in memory.
+            if requests.len() > 8 * most {
+                keep_longest(&mut requests);
+            }
+        }
+        keep_longest(&mut requests);
+        requests
+    }
+}
+
 /// What the parts of one connection tell each other: its stream, its task and its service.
 ///
 /// The flags are set and read by tasks that wake each other through the runtime or [`Self::wakers`],
@@ -144,6 +169,7 @@ pub(crate) struct Connection {
     header_begun: AtomicBool,
     h2: AtomicBool,
     upgraded: AtomicBool,
+    desk: Desk,
 }
 
 /// Whose turn it is on a connection, and since which event.
@@ -211,6 +237,18 @@ impl Connection {
     fn wakers(&self) -> impl Iterator<Item = Waker> + use<> {
         let wakers = self.wakers.lock().unwrap_or_else(PoisonError::into_inner);
         wakers.clone().into_iter().flatten()
+    }
+
+    /// What it is working on.
+    pub(crate) const fn desk(&self) -> &Desk {
+        &self.desk
+    }
+
+    fn describe(&self, now: Duration, requests: &mut Vec<RequestInFlight>) {
+        // What lies on the desk of an HTTP/1 connection may be over.
+        if !self.turn().is_waiting() {
+            self.desk.describe(now, requests);
+        }
     }
 
     /// Whose turn it is.

@@ -10,12 +10,16 @@
 //! | `turn` | the loop: inputs to events |
 //! | `perform` | actions to deeds |
 //! | `service` | what the service manager is told |
-//! | `status` | the answer to `status` |
+//! | `status` | the answers to `status` and `metrics` |
+//! | `measure` | the memory of workers, once a second |
+//! | `suspension` | noticing that the master itself did not run |
 
+mod measure;
 mod perform;
 mod run;
 mod service;
 mod status;
+mod suspension;
 mod turn;
 
 use std::collections::BTreeMap;
@@ -26,16 +30,18 @@ use hatchery_protocol::exit::Exit;
 use hatchery_protocol::id::ChildId;
 use hatchery_protocol::secret::Secret;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 pub use run::run;
 
 use crate::attributes::Resolved;
 use crate::config::Config;
-use crate::control::{EventsTo, StatusTo};
+use crate::control::{EventsTo, MetricsTo, StatusTo};
 use crate::handoff::Handoff;
 use crate::journal::Journal;
 use crate::launch::Launcher;
 use crate::listener::{Listener, Served};
+use crate::metrics::Counters;
 use crate::notify::Notifier;
 use crate::output::Output;
 use crate::process::Process;
@@ -55,6 +61,8 @@ pub(crate) enum Input {
     Signalled(Signal),
     /// An operator asks how things are.
     Status(StatusTo),
+    /// A machine asks the same, in numbers.
+    Metrics(MetricsTo),
     /// An operator wants to see what happens.
     Follow {
         /// Where the stream of events goes.
@@ -90,8 +98,10 @@ struct Shell {
     inputs: mpsc::Sender<Input>,
     /// When the master started, on the monotonic clock.
     began: Duration,
-    /// Connections accepted by processes that are gone, by listener.
-    accepted_before: Vec<u64>,
+    /// What is counted over the lives of all processes.
+    counters: Counters,
+    /// Who measures memory at the moment.
+    measuring: Option<JoinHandle<()>>,
     launcher: Option<Launcher>,
     /// Why the stop that is going on began.
     stop_reason: String,

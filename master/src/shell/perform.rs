@@ -15,7 +15,9 @@ use rustix::process::{Signal, kill_process};
 
 use super::Shell;
 use super::run::say_failure;
+use crate::diagnosis::{Patient, examine};
 use crate::listener::Listener;
+use crate::proc::is_traced;
 use crate::process::Process;
 use crate::supervisor::{Action, Event, News, Note};
 
@@ -34,13 +36,13 @@ impl Shell {
                     process.kill();
                 }
             }
+            Action::Diagnose { child } => self.diagnose(child, events),
             Action::CloseListeners | Action::HandOverListeners => self.close_listeners(),
             // Nobody can give such orders to this master.
             Action::Stage { .. }
             | Action::Adopt
             | Action::Unstage
             | Action::Slots { .. }
-            | Action::Diagnose { .. }
             | Action::StandDown { .. }
             | Action::LaunchSuccessor { .. }
             | Action::Commit
@@ -177,6 +179,20 @@ impl Shell {
         }
     }
 
+    /// Finds out what a child that hangs is doing, unless it stands still because somebody looks at it.
+    fn diagnose(&self, child: ChildId, events: &mut VecDeque<Event>) {
+        let Some(process) = self.processes.get(&child) else {
+            return;
+        };
+        let pid = process.id();
+        if is_traced(pid) {
+            tracing::info!(target: "hatchery", "{} (pid {pid}) is held by a debugger", child.seat);
+            return events.push_back(Event::Traced { child });
+        }
+        let patient = Patient { child, pid };
+        tokio::spawn(examine(patient, process.ask(), self.inputs.clone()));
+    }
+
     fn send(&self, child: ChildId, message: &ToChild, events: &mut VecDeque<Event>) {
         let Some(process) = self.processes.get(&child) else {
             return;
@@ -239,6 +255,7 @@ impl Shell {
         if event == EventName::Stopping {
             self.stop_reason = note.reason.clone().unwrap_or_default();
         }
+        self.counters.count(&note);
         self.journal.record(note, self.supervisor.is_stopping());
         if event == EventName::EggReady {
             self.report(&LaunchReport::Ready {
@@ -270,16 +287,8 @@ impl Shell {
     /// Lets go of a process that is gone, keeping what it counted.
     pub(super) fn forget(&mut self, child: ChildId) {
         self.forget_lane(child);
-        let Some(process) = self.processes.remove(&child) else {
-            return;
-        };
-        for (sum, count) in self
-            .accepted_before
-            .iter_mut()
-            .zip(process.gauges().accepted)
-        {
-            // What a child says about itself is not to be trusted with the master's life.
-            *sum = sum.saturating_add(count);
+        if let Some(process) = self.processes.remove(&child) {
+            self.counters.bury(child.seat.slot(), &process.gauges());
         }
     }
 }

@@ -23,6 +23,7 @@ use crate::handoff::Handoff;
 use crate::journal::Journal;
 use crate::launch::Launcher;
 use crate::listener::{BindError, Inheritance, Served, Shares, SocketFile, bind_all};
+use crate::metrics::Counters;
 use crate::notify::Notifier;
 use crate::output::Output;
 use crate::pid_file::PidFile;
@@ -200,7 +201,8 @@ fn prepare(
         spawner: Spawner::new(&config.name, attributes.account.as_ref()),
         attributes,
         served: listeners.iter().map(Served::from).collect(),
-        accepted_before: vec![0; listeners.len()],
+        counters: Counters::default(),
+        measuring: None,
         listeners,
         handoff,
         ticket_secret: Secret::random()?,
@@ -239,8 +241,8 @@ fn policy(config: &Config) -> Policy {
         },
         booting: std::thread::available_parallelism()
             .map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(u32::MAX)),
-        // Beats do not reach the supervisor yet, so silence says nothing.
-        worker_timeout: Duration::ZERO,
+        worker_timeout: config.worker_timeout,
+        recycle: config.recycle.clone(),
         ..Policy::default()
     }
 }

@@ -1,6 +1,4 @@
-//! The answer to `status`.
-
-use std::fs;
+//! The answers to `status` and `metrics`.
 
 use hatchery_protocol::clock::{millis, monotonic};
 use hatchery_protocol::control::{
@@ -10,6 +8,9 @@ use hatchery_protocol::id::Seat;
 use hatchery_protocol::message::Gauges;
 
 use super::Shell;
+use crate::metrics::{Sums, render};
+use crate::proc::resident;
+use crate::process::Process;
 use crate::supervisor::SeatReport;
 
 impl Shell {
@@ -49,6 +50,28 @@ impl Shell {
         }
     }
 
+    /// The same in numbers, and what was counted since the master started.
+    pub(super) fn metrics(&self) -> String {
+        let status = self.status();
+        let mut sums = Sums {
+            master_memory: resident(status.master.pid).unwrap_or(0),
+            agent_memory: status.agent.pid.and_then(resident),
+            ..Sums::default()
+        };
+        let mut living = Vec::new();
+        for (child, process) in &self.processes {
+            let gauges = process.gauges();
+            if let Some(slot) = child.seat.slot() {
+                // During a replacement a slot has two.
+                let of_slot = sums.living.entry(slot).or_default();
+                *of_slot = of_slot.saturating_add(gauges.requests);
+            }
+            living.push(gauges);
+        }
+        sums.requests = self.counters.requests(living.iter());
+        render(&status, &self.counters, &sums)
+    }
+
     fn worker(&self, slot: u32, seat: SeatReport) -> WorkerStatus {
         let gauges = seat
             .child
@@ -71,12 +94,8 @@ impl Shell {
     }
 
     fn listener_status(&self) -> Vec<ListenerStatus> {
-        let mut accepted = self.accepted_before.clone();
-        for process in self.processes.values() {
-            for (sum, count) in accepted.iter_mut().zip(process.gauges().accepted) {
-                *sum = sum.saturating_add(count);
-            }
-        }
+        let living: Vec<Gauges> = self.processes.values().map(Process::gauges).collect();
+        let accepted = self.counters.accepted(self.served.len(), living.iter());
         self.served
             .iter()
             .zip(accepted)
@@ -91,14 +110,7 @@ impl Shell {
     fn gauges(&self, child: hatchery_protocol::id::ChildId) -> Gauges {
         self.processes
             .get(&child)
-            .map(crate::process::Process::gauges)
+            .map(Process::gauges)
             .unwrap_or_default()
     }
-}
-
-/// Resident memory in bytes: the second field of `/proc/PID/statm`, in pages (proc(5)).
-fn resident(pid: u32) -> Option<u64> {
-    let statm = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
-    let pages: u64 = statm.split_ascii_whitespace().nth(1)?.parse().ok()?;
-    Some(pages * rustix::param::page_size() as u64)
 }

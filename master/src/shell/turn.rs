@@ -2,13 +2,14 @@
 
 use std::collections::VecDeque;
 
-use hatchery_protocol::clock::monotonic;
+use hatchery_protocol::clock::{boottime, monotonic};
 use hatchery_protocol::exit::Exit;
 use hatchery_protocol::message::{ToChild, write_message};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
+use super::suspension::Wakefulness;
 use super::{Input, Shell};
 use crate::journal::Journal;
 use crate::orphans;
@@ -21,6 +22,14 @@ const BEAT: Duration = Duration::from_secs(1);
 /// A timer without a deadline: far enough not to matter.
 const FAR: Duration = Duration::from_secs(3600);
 
+/// What a turn of the loop is about.
+enum Woken {
+    Input(Box<Input>),
+    Beat,
+    Watchdog,
+    Tick,
+}
+
 impl Shell {
     /// Takes turns until the supervisor's last action.
     pub(super) async fn turn_until_the_end(
@@ -32,6 +41,8 @@ impl Shell {
         let often = self.notifier.watchdog_interval().unwrap_or(FAR);
         let mut watchdog = interval_at(Instant::now() + often, often);
         watchdog.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let patience = self.config.worker_timeout;
+        let mut wakefulness = Wakefulness::new(BEAT, patience, boottime());
         self.happen(Event::Started);
         loop {
             if let Some(exit) = self.exit {
@@ -41,11 +52,22 @@ impl Shell {
                 .supervisor
                 .deadline()
                 .map_or(FAR, |deadline| deadline.saturating_sub(monotonic()));
-            tokio::select! {
-                Some(input) = inputs.recv() => self.take(input),
-                _ = beat.tick() => self.beat(),
-                _ = watchdog.tick() => self.feed_watchdog(),
-                () = sleep_until(Instant::now() + wait) => self.happen(Event::Tick),
+            let woken = tokio::select! {
+                Some(input) = inputs.recv() => Woken::Input(Box::new(input)),
+                _ = beat.tick() => Woken::Beat,
+                _ = watchdog.tick() => Woken::Watchdog,
+                () = sleep_until(Instant::now() + wait) => Woken::Tick,
+            };
+            // Before anything is judged by the time that has passed.
+            if let Some(gap) = wakefulness.turn(boottime()) {
+                tracing::warn!(target: "hatchery", "this master did not run for {} ms", gap.as_millis());
+                self.happen(Event::Suspended);
+            }
+            match woken {
+                Woken::Input(input) => self.take(*input),
+                Woken::Beat => self.beat(),
+                Woken::Watchdog => self.feed_watchdog(),
+                Woken::Tick => self.happen(Event::Tick),
             }
         }
     }
@@ -61,6 +83,7 @@ impl Shell {
             Input::Signalled(signal) => self.on_signal(signal),
             // A client that left before its answer is fine.
             Input::Status(to) => drop(to.send(self.status())),
+            Input::Metrics(to) => drop(to.send(self.metrics())),
             Input::Follow { to, stop } => {
                 let _ = to.send(self.journal.follow());
                 if stop {
@@ -107,6 +130,8 @@ impl Shell {
     }
 
     fn beat(&mut self) {
+        self.pass_beats_on();
+        self.measure_memory();
         // Signals are merged when they come fast, and the kernel's list of children may miss one.
         self.reap_orphans();
         self.keep_service_informed();
@@ -127,6 +152,19 @@ impl Shell {
             .collect();
         for event in broken {
             self.happen(event);
+        }
+    }
+
+    /// The answers to the beat before, as far as somebody decides by them.
+    fn pass_beats_on(&mut self) {
+        let (timeout, recycle) = (self.config.worker_timeout, &self.config.recycle);
+        if timeout.is_zero() && recycle.max_requests == 0 {
+            return;
+        }
+        let beats = self.processes.iter();
+        let beats = beats.filter_map(|(child, process)| process.take_beat(*child));
+        for beat in beats.collect::<Vec<_>>() {
+            self.happen(beat);
         }
     }
 

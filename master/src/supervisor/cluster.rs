@@ -109,6 +109,7 @@ impl Supervisor {
             | Event::SlotsFailed { .. }
             | Event::Beat { .. }
             | Event::Memory { .. }
+            | Event::Diagnosed { .. }
             | Event::Traced { .. }
             | Event::Suspended
             | Event::StoodDown { .. }

@@ -136,6 +136,14 @@ pub enum Event {
         /// How much it has.
         bytes: u64,
     },
+    /// It was found out what a child that hangs is doing, as [`Action::Diagnose`](super::Action::Diagnose)
+    /// asked.
+    Diagnosed {
+        /// Which.
+        child: ChildId,
+        /// In a sentence.
+        summary: String,
+    },
     /// A debugger holds a child: that it is silent says nothing.
     Traced {
         /// Which.

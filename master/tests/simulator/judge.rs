@@ -174,6 +174,7 @@ impl Judge {
             | Event::SlotsFailed { .. }
             | Event::Beat { .. }
             | Event::Memory { .. }
+            | Event::Diagnosed { .. }
             | Event::Traced { .. }
             | Event::Suspended
             | Event::StoodDown { .. }

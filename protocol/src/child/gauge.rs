@@ -1,10 +1,19 @@
 //! The counters a child keeps about itself; beats carry them to the master.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{OnceLock, Weak};
 use std::time::Duration;
 
 use crate::clock::{millis, monotonic};
+use crate::diagnosis::{Diagnosis, MOST_REQUESTS, RequestInFlight};
 use crate::message::Gauges;
+
+/// Knows what the process is working on. Asked by the watch thread when the process seems to hang: an answer
+/// may wait for locks that are held for a moment, and for nothing else; it opens nothing and wakes no task.
+pub trait Work: std::fmt::Debug + Send + Sync {
+    /// The requests that are being answered, the longest first, at most so many.
+    fn requests(&self, most: usize) -> Vec<RequestInFlight>;
+}
 
 /// Counters that any thread may touch and the watch thread reads.
 ///
@@ -17,6 +26,7 @@ pub struct GaugeCells {
     requests: AtomicU64,
     ended: AtomicU64,
     accepted: Vec<AtomicU64>,
+    work: OnceLock<Weak<dyn Work>>,
 }
 
 impl GaugeCells {
@@ -29,6 +39,7 @@ impl GaugeCells {
             requests: AtomicU64::new(0),
             ended: AtomicU64::new(0),
             accepted: (0..listeners).map(|_| AtomicU64::new(0)).collect(),
+            work: OnceLock::new(),
         }
     }
 
@@ -74,10 +85,32 @@ impl GaugeCells {
         self.requests.load(Relaxed).saturating_sub(ended)
     }
 
-    pub(super) fn read(&self) -> Gauges {
+    /// Who knows what is being worked on. The first one counts.
+    pub fn set_work(&self, work: Weak<dyn Work>) {
+        let _ = self.work.set(work);
+    }
+
+    fn runtime_age(&self) -> Duration {
         let seen = Duration::from_millis(self.runtime_seen_ms.load(Relaxed));
+        monotonic().saturating_sub(seen)
+    }
+
+    /// For a process that seems to hang, and runs `hook` at the moment.
+    pub fn diagnose(&self, hook: Option<String>) -> Diagnosis {
+        let work = self.work.get().and_then(Weak::upgrade);
+        Diagnosis {
+            runtime_age: self.runtime_age(),
+            lag: Duration::from_millis(self.lag_ms.load(Relaxed)),
+            hook,
+            connections: self.connections(),
+            in_flight: self.in_flight(),
+            requests: work.map_or_else(Vec::new, |work| work.requests(MOST_REQUESTS)),
+        }
+    }
+
+    pub(super) fn read(&self) -> Gauges {
         Gauges {
-            runtime_age: monotonic().saturating_sub(seen),
+            runtime_age: self.runtime_age(),
             lag: Duration::from_millis(self.lag_ms.load(Relaxed)),
             connections: self.connections(),
             in_flight: self.in_flight(),

@@ -57,6 +57,9 @@ pub async fn run(mut child: Child, mut life: impl Life) -> Exit {
     let exit = live(&mut child, &mut life).await;
     beat.abort();
     news.abort();
+    // What was counted since the master's last beat.
+    let shared = &child.shared;
+    shared.link.send(&FromChild::Beat(shared.gauges.read()));
     leave(child.shared.shutdown.order()).unwrap_or(exit)
 }
 

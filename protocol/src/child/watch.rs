@@ -227,6 +227,11 @@ impl Watch {
             ToChild::AgentDown => shared.news.members(|m| m.agent = None),
             ToChild::WorkersChanged { workers } => shared.news.members(|m| m.workers = workers),
             ToChild::Stopping => shared.news.stopping(),
+            ToChild::Diagnose => {
+                let diagnosis = shared.gauges.diagnose(shared.running_hook());
+                let diagnosis = FromChild::Diagnosis(Box::new(diagnosis));
+                shared.link.send(&diagnosis);
+            }
             ToChild::Drain { budget } => self.order(DrainCause::Asked, budget),
             // Read once, before this thread began; a second one changes nothing.
             ToChild::Boot(_) => {}

@@ -1,0 +1,45 @@
+//! What the kernel knows about another process: `/proc/PID`, see proc(5).
+//!
+//! Everything here may be asked about a process that is stopped, spins or is gone: then there is no answer. A
+//! pid is the child's own as long as nobody has waited for it; an answer about another process can only come
+//! when the child is gone, and what is said of a child that is gone changes nothing.
+//!
+//! | file | idea |
+//! |---|---|
+//! | `memory` | how much a process has |
+//! | `threads` | what each of its threads is doing |
+
+mod memory;
+mod threads;
+
+use std::fs;
+
+pub(crate) use memory::{proportional, resident};
+pub(crate) use threads::{Thread, threads};
+
+/// Whether a debugger holds the process.
+pub(crate) fn is_traced(pid: u32) -> bool {
+    field(&format!("/proc/{pid}/status"), "TracerPid:").is_some_and(|tracer| tracer != "0")
+}
+
+/// The rest of the first line that begins with `name`.
+fn field(path: &str, name: &str) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    Some(line.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_is_not_there_has_no_answers() {
+        // Above the greatest pid that Linux gives out (PID_MAX_LIMIT).
+        let nobody = 1 << 23;
+        assert!(!is_traced(nobody));
+        assert_eq!(resident(nobody), None);
+        assert_eq!(proportional(nobody), None);
+        assert!(threads(nobody).is_empty());
+    }
+}
