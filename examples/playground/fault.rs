@@ -19,6 +19,8 @@ pub(crate) enum Fault {
     Hang,
     /// `exit:CODE`: the process ends under it.
     Exit(u8),
+    /// `block:MS`: it keeps the thread for so many milliseconds, and then succeeds.
+    Block(Duration),
     /// `slow:MS`: it takes so many milliseconds, and then succeeds.
     Slow(Duration),
 }
@@ -32,6 +34,10 @@ impl Fault {
             Self::Panic => panic(),
             Self::Hang => std::future::pending().await,
             Self::Exit(code) => exit(code),
+            Self::Block(time) => {
+                std::thread::sleep(time);
+                Ok(())
+            }
             Self::Slow(time) => {
                 tokio::time::sleep(time).await;
                 Ok(())
@@ -53,11 +59,12 @@ impl FromStr for Fault {
                 _ => None,
             },
             Some(("exit", code)) => code.parse().ok().map(Self::Exit),
+            Some(("block", ms)) => ms.parse().ok().map(Duration::from_millis).map(Self::Block),
             Some(("slow", ms)) => ms.parse().ok().map(Duration::from_millis).map(Self::Slow),
             Some(_) => None,
         };
         fault.ok_or_else(|| {
-            format!("{text:?} is not one of ok, fail, panic, hang, exit:CODE (0 to 255), slow:MS")
+            format!("{text:?} is not one of ok, fail, panic, hang, exit:CODE (0 to 255), block:MS, slow:MS")
         })
     }
 }

@@ -33,6 +33,7 @@ pub(crate) fn router(context: WorkerContext) -> Router {
         .route("/client", get(client))
         .route("/sleep/{ms}", get(sleep))
         .route("/spin/{ms}", get(spin))
+        .route("/block/{ms}", get(block))
         .route("/echo", post(echo).layer(DefaultBodyLimit::disable()))
         .route("/book/{entry}", post(book))
         .route("/abort", any(abort))
@@ -97,6 +98,12 @@ async fn spin(Path(ms): Path<u64>) -> String {
         std::hint::spin_loop();
     }
     format!("spun {ms} ms")
+}
+
+/// Keeps the thread as well, without using the CPU.
+async fn block(Path(ms): Path<u64>) -> String {
+    std::thread::sleep(Duration::from_millis(ms));
+    format!("blocked {ms} ms")
 }
 
 /// Streams the body back: it may be larger than the worker's memory. The header says who did it.

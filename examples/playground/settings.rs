@@ -40,9 +40,9 @@ impl Settings {
         };
         match settings.before_close {
             Fault::Fail | Fault::Exit(_) => Err(
-                "PLAYGROUND_BEFORE_CLOSE: only ok, slow:MS, hang and panic make sense here".into(),
+                "PLAYGROUND_BEFORE_CLOSE: only ok, block:MS, slow:MS, hang and panic make sense here".into(),
             ),
-            Fault::None | Fault::Panic | Fault::Hang | Fault::Slow(_) => Ok(settings),
+            Fault::None | Fault::Panic | Fault::Hang | Fault::Block(_) | Fault::Slow(_) => Ok(settings),
         }
     }
 

@@ -25,6 +25,9 @@ pub struct Event {
     pub generation: u64,
     /// Why.
     pub reason: Option<String>,
+    /// How a process ended.
+    #[serde(default)]
+    pub exit: Option<String>,
 }
 
 impl Event {

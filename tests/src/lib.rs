@@ -38,6 +38,7 @@ pub mod link;
 pub mod listeners;
 pub mod loopback;
 pub mod manager;
+pub mod metrics;
 pub mod outage;
 pub mod plan;
 pub mod process;
@@ -46,6 +47,7 @@ pub mod survivors;
 pub mod tls;
 pub mod trace;
 pub mod traffic;
+pub mod visitors;
 pub mod wait;
 
 pub use cluster::Cluster;
@@ -57,6 +59,7 @@ pub use event::{Event, Step, step};
 pub use plan::Plan;
 pub use survivors::Survivors;
 pub use traffic::Traffic;
+pub use visitors::Visitors;
 
 /// A plan for the playground that cargo built together with the calling test.
 #[macro_export]

@@ -33,6 +33,11 @@ pub fn expect(what: &str, mut condition: impl FnMut() -> bool) {
     assert!(seen.is_some(), "{what}: not within {PATIENCE:?}");
 }
 
+/// Lets time pass in which a fault lasts, or something must not happen. Never a wait for something.
+pub fn pass(time: Duration) {
+    std::thread::sleep(time);
+}
+
 /// Does `work` over and over for `time`. For what is only harmful, or harmless, if it lasts.
 pub fn meanwhile(time: Duration, mut work: impl FnMut()) {
     let deadline = Instant::now() + time;
