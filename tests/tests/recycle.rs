@@ -1,6 +1,7 @@
 //! Workers that have served enough: replaced one at a time, by one that is ready, and no request fails.
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
     reason = "a test fails by panicking, in its helpers, too"
 )]
 

@@ -109,7 +109,7 @@ impl Fixture {
         opening: Option<Opening>,
     ) -> Self {
         let gauges = Arc::new(GaugeCells::new(1));
-        let mut server = Server::new(router, Arc::clone(&gauges), limits);
+        let mut server = Server::new(router, &gauges, limits);
         server.set_connect_info(connect_info);
         let (source, queue) = unbounded_channel();
         server.set_listeners(vec![Listener::new(Some("test"), opening)]);

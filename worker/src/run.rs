@@ -96,7 +96,7 @@ impl WorkerLife {
         let settings = self.context.settings();
         let router = std::mem::take(&mut self.router);
         let gauges = Arc::clone(&self.gauges);
-        let server = Server::new(router, gauges, &settings.http);
+        let server = Server::new(router, &gauges, &settings.http);
         let server = self.server.insert(server);
         server.set_connect_info(self.worker.connect_info());
         server.set_listeners(std::mem::take(&mut self.served));

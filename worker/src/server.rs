@@ -55,8 +55,8 @@ impl Listener {
 }
 
 impl Server {
-    pub(crate) fn new(router: Router, gauges: Arc<GaugeCells>, limits: &HttpLimits) -> Self {
-        let tracker = Tracker::new(Arc::clone(&gauges), limits.max_requests_per_connection);
+    pub(crate) fn new(router: Router, gauges: &Arc<GaugeCells>, limits: &HttpLimits) -> Self {
+        let tracker = Tracker::new(Arc::clone(gauges), limits.max_requests_per_connection);
         let tracker = Arc::new(tracker);
         let known: Weak<Tracker> = Arc::downgrade(&tracker);
         gauges.set_work(known);
