@@ -6,7 +6,7 @@ use std::time::Duration;
 use hatchery_protocol::boot::{HttpLimits, LogFormat, OnMasterDeath};
 
 use crate::attributes::ChildAttributes;
-use crate::listener::Listen;
+use crate::listener::{BACKLOG, Listen};
 use crate::strategy::{Strategy, Weights};
 use crate::supervisor::Recycle;
 
@@ -64,4 +64,18 @@ pub struct Config {
     pub events: Option<PathBuf>,
     /// Where to write the master's process id.
     pub pid_file: Option<PathBuf>,
+}
+
+/// A child that overruns its time is killed so much later, and the agent gets at least so much.
+pub(crate) const KILL_AFTER: Duration = Duration::from_secs(2);
+
+impl Config {
+    /// How many connections wait in the kernel's queue of an address that does not say.
+    pub const BACKLOG: u32 = BACKLOG;
+
+    /// How long a stop takes at the most: the delay, the drain of the workers, who are killed after it, and
+    /// what the agent gets in any case.
+    pub fn longest_stop(&self) -> Duration {
+        self.pre_stop_delay + self.drain_timeout + KILL_AFTER * 3
+    }
 }

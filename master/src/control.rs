@@ -19,10 +19,14 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::journal::Following;
+use crate::reserve::Reserve;
 use crate::shell::Input;
+use crate::spawn::is_want_of_descriptors;
 
 /// Clients served at once.
 const CLIENTS: usize = 256;
+/// Clients that are served although there are no descriptors.
+const RESERVE: usize = 4;
 /// The largest request, in bytes.
 const REQUEST_LIMIT: usize = 64 * 1024;
 /// How long a client may take to send its request, and to take each reply.
@@ -55,9 +59,18 @@ pub(crate) async fn serve(
     alive: mpsc::Sender<()>,
 ) {
     let places = Arc::new(Semaphore::new(CLIENTS));
+    let mut reserve = Reserve::of(RESERVE);
     loop {
+        reserve.fill(&listener);
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
+            Err(error) if is_want_of_descriptors(&error) && reserve.release() => {
+                // Filled again only when a client is served: the next one is whom it was kept for.
+                match listener.accept().await {
+                    Ok((stream, _)) => stream,
+                    Err(_) => continue,
+                }
+            }
             Err(error) => {
                 // Out of descriptors, most likely: wait for some instead of spinning.
                 tracing::warn!("the control socket cannot accept: {error}");

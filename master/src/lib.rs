@@ -9,6 +9,7 @@
 //! what children say to each other; to signal a process by a number that may have been given to another.
 
 mod attributes;
+mod cgroup;
 mod config;
 mod control;
 mod diagnosis;
@@ -24,6 +25,7 @@ mod output;
 mod pid_file;
 mod proc;
 mod process;
+mod reserve;
 mod runtime_dir;
 mod shell;
 mod signals;
@@ -36,6 +38,7 @@ pub use attributes::{
     Account, AccountError, AffinityError, AttributesError, ChildAttributes, CpuAffinity, NiceError,
     RunAs, look_as,
 };
+pub use cgroup::usable_cpus;
 pub use config::Config;
 pub use launch::{LaunchError, Launched, Launcher, launch_daemon};
 pub use listener::{

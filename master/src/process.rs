@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::cgroup::OomCounter;
 use crate::link::{Link, LinkReader};
 use crate::output::{Output, Stream, Tail, relay};
 use crate::shell::Input;
@@ -58,6 +59,7 @@ impl Process {
         spawned: Spawned,
         output: &Output,
         inputs: mpsc::Sender<Input>,
+        oom: Arc<Mutex<OomCounter>>,
     ) -> std::io::Result<Self> {
         let link = Arc::new(Link::new(spawned.link)?);
         let pidfd = Arc::new(sys::readable(spawned.pidfd)?);
@@ -94,6 +96,7 @@ impl Process {
             ],
             tail,
             inputs,
+            oom,
         };
         tokio::spawn(minder.run());
         Ok(Self {
@@ -218,6 +221,7 @@ struct Minder {
     relays: [JoinHandle<()>; 2],
     tail: Tail,
     inputs: mpsc::Sender<Input>,
+    oom: Arc<Mutex<OomCounter>>,
 }
 
 impl Minder {
@@ -238,6 +242,7 @@ impl Minder {
         // Not waited for yet, so the group's number is still its own.
         let _ = kill_process_group(self.pid, Signal::KILL);
         let status = self.reap();
+        let hint = self.explain(status);
         let _ = timeout(LAST_WORDS, async {
             if !self.read.is_finished() {
                 let _ = (&mut self.read).await;
@@ -254,6 +259,7 @@ impl Minder {
         }
         let death = Death {
             status,
+            hint,
             last_words: self.tail.take(),
         };
         self.report(Event::Exited { child, death }).await;
@@ -272,6 +278,15 @@ impl Minder {
             },
             Ok(None) | Err(_) => Status::Unknown,
         }
+    }
+
+    /// Looked up at once: another death could change the answer.
+    fn explain(&self, status: Status) -> Option<String> {
+        if status != Status::Signal(Signal::KILL.as_raw()) {
+            return None;
+        }
+        let mut oom = self.oom.lock().unwrap_or_else(PoisonError::into_inner);
+        oom.explain(monotonic())
     }
 
     async fn report(&self, event: Event) {

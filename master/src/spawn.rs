@@ -15,6 +15,7 @@ use std::process::{Command, Stdio};
 use hatchery_protocol::PROTOCOL_VERSION;
 use hatchery_protocol::boot::{ENV_MASTER, ENV_PROTOCOL, ENV_ROLE};
 use hatchery_protocol::id::Seat;
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
@@ -112,6 +113,24 @@ impl Spawner {
             stderr: stderr.into(),
         })
     }
+}
+
+/// Whether an error is about the number of open files, of this process or of the host.
+pub(crate) fn is_want_of_descriptors(error: &io::Error) -> bool {
+    let wants = [Errno::MFILE, Errno::NFILE];
+    Errno::from_io_error(error).is_some_and(|errno| wants.contains(&errno))
+}
+
+/// What the system said, and which limit that is about.
+pub(crate) fn explain(error: &io::Error) -> String {
+    let limit = match Errno::from_io_error(error) {
+        Some(Errno::AGAIN) => "no more processes: RLIMIT_NPROC, or pids.max of the control group",
+        Some(Errno::MFILE) => "RLIMIT_NOFILE of the master",
+        Some(Errno::NFILE) => "fs.file-max of the host",
+        Some(Errno::NOMEM) => "no memory for another process",
+        _ => return error.to_string(),
+    };
+    format!("{error}; {limit}")
 }
 
 /// A process that cannot be watched must not live.

@@ -47,13 +47,11 @@ pub(crate) enum Workers {
 }
 
 impl Workers {
-    /// The number. `Auto` asks the CPU affinity and the cgroup's quota, and is 1 where neither is known.
+    /// The number. `Auto` asks the CPU affinity and the cgroup's quota, which is rounded up.
     pub(crate) fn count(self) -> u32 {
         match self {
             Self::Count(count) => count,
-            Self::Auto => std::thread::available_parallelism()
-                .map_or(1, |n| u32::try_from(n.get()).unwrap_or(MAX_WORKERS))
-                .min(MAX_WORKERS),
+            Self::Auto => hatchery_master::usable_cpus().min(MAX_WORKERS),
         }
     }
 }

@@ -372,6 +372,23 @@ fn a_master_started_with_signals_blocked_stops_when_told() {
 }
 
 #[test]
+fn a_master_started_with_signals_ignored_stops_when_told() {
+    let ignored = [
+        "env",
+        "--ignore-signal=TERM",
+        "--ignore-signal=INT",
+        "--ignore-signal=HUP",
+    ];
+    let cluster = playground!().through(ignored).start();
+    // Its children do not ignore it either.
+    let worker = cluster.worker(0);
+    hatchery_tests::process::kill(worker, Signal::TERM);
+    cluster.wait(hatchery_tests::step("worker-exited").pid(worker));
+    cluster.wait("worker-replaced");
+    cluster.stop();
+}
+
+#[test]
 fn a_master_started_without_a_standard_stream_works() {
     let cluster = playground!()
         .through(["sh", "-c", "exec \"$@\" <&- >&- 2>&-", "sh"])

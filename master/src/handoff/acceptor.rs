@@ -21,7 +21,7 @@ use super::Order;
 use super::balancer::{Balancer, Connection, PAUSE};
 use super::lane::Lane;
 use super::preface::{FIRST_PREFACE, Prefaces};
-use super::reserve::Reserve;
+use crate::reserve::Reserve;
 use crate::shell::Input;
 use crate::supervisor::Event;
 
@@ -32,6 +32,8 @@ const FULL_TURNS: u32 = 4;
 /// How many connections a closing socket gives at most: with many clients its queue would fill as fast as it
 /// is emptied, and the stop would never begin.
 const LAST_CALL: usize = 1024;
+/// How many connections can be under way on the reserve alone.
+const RESERVE: usize = 32;
 
 /// What an event is about.
 const BELL: u64 = 0;
@@ -139,7 +141,7 @@ impl Acceptor {
             unasked: Vec::new(),
             untold: Vec::new(),
             open: false,
-            reserve: Reserve::default(),
+            reserve: Reserve::of(RESERVE),
             exhausted: None,
             failing: false,
         })

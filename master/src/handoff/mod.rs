@@ -20,13 +20,11 @@
 //! | `acceptor` | the thread: accepts, sends, reads receipts |
 //! | `lane` | the master's view of one lane |
 //! | `preface` | who a proxy speaks for |
-//! | `reserve` | descriptors for bad times |
 
 mod acceptor;
 mod balancer;
 mod lane;
 mod preface;
-mod reserve;
 
 use std::io;
 use std::os::fd::OwnedFd;

@@ -18,7 +18,7 @@ use super::{Address, Listen, per_slot, udp};
 use crate::strategy::{Strategy, Way};
 
 /// Connections that may wait for a worker, per socket. The kernel caps it at `net.core.somaxconn`.
-const BACKLOG: u32 = 4096;
+pub(crate) const BACKLOG: u32 = 4096;
 
 /// Why an address cannot be served.
 #[derive(Debug, Error)]

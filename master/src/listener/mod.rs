@@ -19,7 +19,7 @@ mod unix;
 
 pub(crate) use address::MAX_UNIX_PATH;
 pub use address::{Address, AddressError, Inherited};
-pub(crate) use bind::{BindError, Listener, Served, Shares, bind_all};
+pub(crate) use bind::{BACKLOG, BindError, Listener, Served, Shares, bind_all};
 pub use conflict::{Conflict, check_addresses};
 pub(crate) use inherit::Inheritance;
 pub use listen::{Listen, ListenError};

@@ -23,6 +23,7 @@ mod suspension;
 mod turn;
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hatchery_protocol::control::LaunchReport;
@@ -35,6 +36,7 @@ use tokio::task::JoinHandle;
 pub use run::run;
 
 use crate::attributes::Resolved;
+use crate::cgroup::OomCounter;
 use crate::config::Config;
 use crate::control::{EventsTo, MetricsTo, StatusTo};
 use crate::handoff::Handoff;
@@ -45,6 +47,7 @@ use crate::metrics::Counters;
 use crate::notify::Notifier;
 use crate::output::Output;
 use crate::process::Process;
+use crate::reserve::Reserve;
 use crate::signals::Signal;
 use crate::spawn::Spawner;
 use crate::supervisor::{Event, Supervisor};
@@ -90,6 +93,10 @@ struct Shell {
     /// What the listeners are called; it outlives them.
     served: Vec<Served>,
     processes: BTreeMap<ChildId, Process>,
+    /// What a new process takes of the master, for when there is nothing left.
+    reserve: Reserve,
+    /// How many were killed for want of memory.
+    oom: Arc<Mutex<OomCounter>>,
     journal: Journal,
     /// The way to the service manager.
     notifier: Notifier,

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hatchery_protocol::boot::{Boot, ChildSettings, Lane};
@@ -19,6 +20,7 @@ use crate::diagnosis::{Patient, examine};
 use crate::listener::Listener;
 use crate::proc::is_traced;
 use crate::process::Process;
+use crate::spawn::{explain, is_want_of_descriptors};
 use crate::supervisor::{Action, Event, News, Note};
 
 impl Shell {
@@ -55,25 +57,19 @@ impl Shell {
 
     fn spawn(&mut self, child: ChildId, generation: Generation, events: &mut VecDeque<Event>) {
         let mut lane = None;
-        let created = self.lane(child).and_then(|workers_end| {
-            lane = workers_end;
-            self.spawner.spawn(child.seat)
-        });
-        let created = created.and_then(|spawned| {
-            let pid = spawned.pid;
-            Process::mind(child, spawned, &self.output, self.inputs.clone()).inspect_err(|_| {
-                // A process that cannot be watched must not live. It is nobody's, and will be reaped
-                // as an orphan; until then its pid is its own.
-                let _ = kill_process(pid, Signal::KILL);
-            })
-        });
+        let mut created = self.create(child, &mut lane);
+        if created.as_ref().is_err_and(is_want_of_descriptors) && self.reserve.release_all() {
+            // What the first attempt left of a lane is in the way of the second.
+            self.forget_lane(child);
+            created = self.create(child, &mut lane);
+        }
         let process = match created {
             Ok(process) => process,
             Err(error) => {
                 self.forget_lane(child);
                 return events.push_back(Event::SpawnFailed {
                     child,
-                    error: error.to_string(),
+                    error: explain(&error),
                 });
             }
         };
@@ -95,6 +91,18 @@ impl Shell {
             });
         }
         self.processes.insert(child, process);
+    }
+
+    fn create(&self, child: ChildId, lane: &mut Option<OwnedFd>) -> io::Result<Process> {
+        *lane = self.lane(child)?;
+        let spawned = self.spawner.spawn(child.seat)?;
+        let pid = spawned.pid;
+        let (inputs, oom) = (self.inputs.clone(), Arc::clone(&self.oom));
+        Process::mind(child, spawned, &self.output, inputs, oom).inspect_err(|_| {
+            // A process that cannot be watched must not live. It is nobody's, and will be reaped
+            // as an orphan; until then its pid is its own.
+            let _ = kill_process(pid, Signal::KILL);
+        })
     }
 
     /// The worker's end of a new lane, for a worker that is handed connections.

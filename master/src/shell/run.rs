@@ -5,6 +5,7 @@ use std::ffi::CString;
 use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hatchery_protocol::clock::monotonic;
@@ -17,7 +18,8 @@ use tokio::sync::mpsc;
 
 use super::{INPUTS, Input, Shell};
 use crate::attributes::{AttributesError, Resolved};
-use crate::config::Config;
+use crate::cgroup::OomCounter;
+use crate::config::{Config, KILL_AFTER};
 use crate::control;
 use crate::handoff::Handoff;
 use crate::journal::Journal;
@@ -27,6 +29,7 @@ use crate::metrics::Counters;
 use crate::notify::Notifier;
 use crate::output::Output;
 use crate::pid_file::PidFile;
+use crate::reserve::Reserve;
 use crate::runtime_dir::{RuntimeDir, RuntimeDirError};
 use crate::signals;
 use crate::spawn::Spawner;
@@ -35,8 +38,10 @@ use crate::sys;
 
 /// How long clients of the control socket may take to read the last event.
 const FAREWELL: Duration = Duration::from_millis(500);
-/// A child that overruns its time is killed so much later, and the agent gets at least so much.
-const KILL_AFTER: Duration = Duration::from_secs(2);
+
+/// Descriptors that one more process takes: its link, its lane, two pipes, a pidfd and what the child is given
+/// of them, with some to spare.
+const RESERVE: usize = 16;
 
 /// Why a master could not even begin.
 #[derive(Debug, Error)]
@@ -196,6 +201,9 @@ fn prepare(
         config.http.max_connections,
         inputs.clone(),
     )?;
+    // Early, so that it has low numbers: a limit that is lowered later takes the others first.
+    let mut reserve = Reserve::of(RESERVE);
+    reserve.fill(io::stderr());
     let shell = Shell {
         supervisor: Supervisor::new(policy(&config)),
         spawner: Spawner::new(&config.name, attributes.account.as_ref()),
@@ -207,6 +215,8 @@ fn prepare(
         handoff,
         ticket_secret: Secret::random()?,
         processes: BTreeMap::new(),
+        reserve,
+        oom: Arc::new(Mutex::new(OomCounter::new())),
         journal,
         notifier: Notifier::from_environment(),
         output: Output::start()?,

@@ -134,6 +134,7 @@ impl Shell {
         self.measure_memory();
         // Signals are merged when they come fast, and the kernel's list of children may miss one.
         self.reap_orphans();
+        self.reserve.fill(std::io::stderr());
         self.keep_service_informed();
         let mut bytes = Vec::new();
         if write_message(&ToChild::Beat, 0, &mut bytes).is_err() {

@@ -237,7 +237,7 @@ impl Supervisor {
     fn on_exited(&mut self, now: Now, child: ChildId, death: &Death, out: &mut Vec<Action>) {
         let cause = match self.occupant(child).and_then(|o| o.cause.take()) {
             Some(cause) => format!("{cause}; {}", death.status),
-            None => death.status.to_string(),
+            None => death.told(),
         };
         self.depart(now, child, &cause, &death.last_words, out);
     }

@@ -203,8 +203,20 @@ pub enum SuccessorNews {
 pub struct Death {
     /// The exit code, or the signal.
     pub status: Status,
+    /// Who may have sent the signal, as far as the system tells. Of no interest when it was the master.
+    pub hint: Option<String>,
     /// The last lines it wrote before it was ready; empty for a process that was.
     pub last_words: Vec<String>,
+}
+
+impl Death {
+    /// How, as far as it is known, for a death that the master did not bring about.
+    pub fn told(&self) -> String {
+        match &self.hint {
+            Some(hint) => format!("{}; {hint}", self.status),
+            None => self.status.to_string(),
+        }
+    }
 }
 
 /// What wait(2) tells.

@@ -152,6 +152,7 @@ impl World<'_> {
             Act::Die(status) => {
                 let death = Death {
                     status,
+                    hint: None,
                     last_words: Vec::new(),
                 };
                 Event::Exited { child, death }

@@ -175,7 +175,11 @@ impl Bench {
     pub(super) fn dies(&mut self, name: &str, status: Status, last_words: &[&str]) -> Done {
         let child = self.id(name);
         let last_words = last_words.iter().map(|&line| line.to_owned()).collect();
-        let death = Death { status, last_words };
+        let death = Death {
+            status,
+            hint: None,
+            last_words,
+        };
         self.feed(Event::Exited { child, death })
     }
 
