@@ -67,6 +67,7 @@ mod cli;
 mod config;
 mod dispatch;
 mod logging;
+mod systemd;
 
 pub use app::App;
 pub use async_trait::async_trait;

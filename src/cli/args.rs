@@ -54,6 +54,17 @@ pub(super) enum Verb {
     },
     /// Say what is wrong with the configuration, without starting anything
     Check(Box<Sources>),
+    /// Print a systemd service, and the sockets it may begin with, for these settings
+    SystemdUnit {
+        #[command(flatten)]
+        sources: Box<Sources>,
+        /// Let systemd open the sockets
+        #[arg(long)]
+        sockets: bool,
+        /// Write the files into this directory instead, if they are not there already
+        #[arg(long, value_name = "DIR", value_parser = config::path_value)]
+        output: Option<PathBuf>,
+    },
     /// Show the effective configuration as TOML, and where each value comes from
     PrintConfig(Box<Sources>),
 }

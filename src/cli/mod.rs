@@ -1,4 +1,4 @@
-//! The commands: `myapp start | stop | status | events | check | print-config`.
+//! The commands: `myapp start | stop | status | events | check | print-config | systemd-unit`.
 
 mod args;
 mod client;
@@ -9,6 +9,7 @@ mod start;
 mod status;
 mod stop;
 mod table;
+mod units;
 
 use std::path::PathBuf;
 
@@ -39,6 +40,11 @@ pub(crate) fn run(app: &App, launcher: Option<Launcher>) -> Exit {
         Some(Verb::Start(sources)) => start(app, *sources, launcher),
         Some(Verb::Check(sources)) => check(app, *sources),
         Some(Verb::PrintConfig(sources)) => print_config(app, *sources),
+        Some(Verb::SystemdUnit {
+            sources,
+            sockets,
+            output,
+        }) => systemd_unit(app, *sources, sockets, output),
         Some(Verb::Stop { target, timeout }) => {
             reach(app, target).and_then(|client| stop::run(&client, timeout))
         }
@@ -101,6 +107,28 @@ fn print_config(app: &App, sources: Sources) -> Outcome {
     bad_config(problems.iter().map(ToString::to_string).collect())?;
     say::answer(config::to_toml(&settings).trim_end());
     Ok(Exit::Orderly)
+}
+
+/// Places and rights are not looked at: the host of the service may be another one.
+fn systemd_unit(app: &App, sources: Sources, sockets: bool, output: Option<PathBuf>) -> Outcome {
+    let named = sources
+        .config
+        .clone()
+        .or_else(|| std::env::var_os("HATCHERY_CONFIG").map(PathBuf::from));
+    let file = named
+        .map(std::path::absolute)
+        .transpose()
+        .map_err(|error| {
+            Failure::new(
+                Exit::BadConfig,
+                format!("the configuration file has no absolute path: {error}"),
+            )
+        })?;
+    let (settings, problems) = load(app, sources)?;
+    let mut sentences: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    sentences.extend(config::contradictions(&settings));
+    bad_config(sentences)?;
+    units::run(&settings, file.as_deref(), sockets, output)
 }
 
 /// The settings, if nothing is wrong with them, alone and together, with the places they name or the certificates there.

@@ -33,6 +33,7 @@ pub(crate) use attributes::unusable_attributes;
 pub(crate) use certificates::unusable_certificates;
 pub(crate) use contradictions::contradictions;
 pub(crate) use error::ConfigError;
+pub(crate) use key::Key;
 pub(crate) use layer::Layer;
 pub(crate) use paths::unusable_places;
 pub(crate) use print::to_toml;
@@ -40,7 +41,12 @@ pub(crate) use settings::Settings;
 pub(crate) use value::{name as check_name, path as path_value, timeout as timeout_value};
 
 use said::Said;
-use source::Source;
+pub(crate) use source::Source;
+
+/// Every setting.
+pub(crate) const fn keys() -> &'static [Key] {
+    key::KEYS
+}
 
 /// What is read.
 #[derive(Debug)]
