@@ -78,4 +78,75 @@ impl Config {
     pub fn longest_stop(&self) -> Duration {
         self.pre_stop_delay + self.drain_timeout + KILL_AFTER * 3
     }
+
+    /// What holds after `new` was read while the cluster runs: everything of it that can change then. The names
+    /// of what cannot, and has changed, come along.
+    pub(crate) fn follow(&self, new: Self) -> (Self, Vec<&'static str>) {
+        // Every field is named, so that for a new one it has to be decided.
+        let Self {
+            name,
+            runtime_dir,
+            workers,
+            threads,
+            listen,
+            strategy,
+            weights,
+            children,
+            umask,
+            pass_fds,
+            agent_start_timeout,
+            worker_start_timeout,
+            pre_stop_delay,
+            drain_timeout,
+            lame_duck,
+            orphan_grace,
+            master_timeout,
+            worker_timeout,
+            recycle,
+            http,
+            on_master_death,
+            log_format,
+            log_level,
+            events,
+            pid_file,
+        } = new;
+        let changes = [
+            ("name", name != self.name),
+            ("runtime_dir", runtime_dir != self.runtime_dir),
+            ("listen", listen != self.listen),
+            ("strategy", strategy != self.strategy),
+            ("user", children.run_as.user != self.children.run_as.user),
+            ("group", children.run_as.group != self.children.run_as.group),
+            ("nice", children.nice != self.children.nice),
+            (
+                "cpu_affinity",
+                children.cpu_affinity != self.children.cpu_affinity,
+            ),
+            ("umask", umask != self.umask),
+            ("pass_fds", pass_fds != self.pass_fds),
+            ("log_format", log_format != self.log_format),
+            ("events", events != self.events),
+            ("pid_file", pid_file != self.pid_file),
+        ];
+        let fixed = changes.into_iter().filter(|(_, changed)| *changed);
+        let config = Self {
+            workers,
+            threads,
+            weights,
+            agent_start_timeout,
+            worker_start_timeout,
+            pre_stop_delay,
+            drain_timeout,
+            lame_duck,
+            orphan_grace,
+            master_timeout,
+            worker_timeout,
+            recycle,
+            http,
+            on_master_death,
+            log_level,
+            ..self.clone()
+        };
+        (config, fixed.map(|(name, _)| name).collect())
+    }
 }

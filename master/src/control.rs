@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hatchery_protocol::control::{Reply, Request, Status};
+use hatchery_protocol::control::{self, MAX_WORKERS, Reply, Request, Status};
 use hatchery_protocol::fd;
 use hatchery_protocol::wire::{Decoder, Frame, FrameError, Kind, encode};
 use std::os::fd::AsFd as _;
@@ -20,8 +20,9 @@ use tokio::time::timeout;
 
 use crate::journal::Following;
 use crate::reserve::Reserve;
-use crate::shell::Input;
+use crate::shell::{Input, Outcome, Wish};
 use crate::spawn::is_want_of_descriptors;
+use crate::supervisor::Scale;
 
 /// Clients served at once.
 const CLIENTS: usize = 256;
@@ -43,6 +44,8 @@ enum ClientError {
     Json(#[from] serde_json::Error),
     #[error("no request came within {} s", PATIENCE.as_secs())]
     Late,
+    #[error("{0} workers are too many; a cluster has at most {MAX_WORKERS}")]
+    TooMany(u32),
     #[error("events were not read fast enough, some are lost; ask again")]
     Slow,
     #[error("the master is about to be gone")]
@@ -126,6 +129,21 @@ async fn answer(mut stream: UnixStream, inputs: &mpsc::Sender<Input>) {
                 let events = ask(inputs, |to| Input::Follow { to, stop: false }).await?;
                 follow(&mut stream, events).await
             }
+            Request::Reload { agent } => {
+                let wish = Wish::Reload { agent };
+                carry_out(&mut stream, inputs, wish).await
+            }
+            Request::Scale { to } => {
+                let to = match to {
+                    control::Scale::Workers(count) if count > MAX_WORKERS => {
+                        return Err(ClientError::TooMany(count));
+                    }
+                    control::Scale::Workers(count) => Scale::To(count),
+                    control::Scale::OneMore => Scale::Up,
+                    control::Scale::OneLess => Scale::Down,
+                };
+                carry_out(&mut stream, inputs, Wish::Scale(to)).await
+            }
             Request::Stop => {
                 let events = ask(inputs, |to| Input::Follow { to, stop: true }).await?;
                 follow(&mut stream, events).await
@@ -174,6 +192,35 @@ async fn ask<T>(
         .await
         .map_err(|_| ClientError::Gone)?;
     answer.await.map_err(|_| ClientError::Gone)
+}
+
+/// Has something done that takes a while, and tells how it goes. It goes on without its client, too.
+async fn carry_out(
+    stream: &mut UnixStream,
+    inputs: &mpsc::Sender<Input>,
+    wish: Wish,
+) -> Result<(), ClientError> {
+    let mut placed = ask(inputs, |to| Input::Order { wish, to }).await?;
+    if placed.queued {
+        let message = "another reload is under way; this one begins when that is finished".into();
+        reply(stream, &Reply::Note { message }).await?;
+    }
+    let outcome = loop {
+        tokio::select! {
+            // What happened before the outcome is told before it.
+            biased;
+            event = placed.following.events.recv() => match event {
+                Some(event) => reply(stream, &Reply::Event(event)).await?,
+                None if placed.following.lost_track() => return Err(ClientError::Slow),
+                None => break placed.outcome.await,
+            },
+            outcome = &mut placed.outcome => break outcome,
+            () = left(stream) => return Ok(()),
+        }
+    };
+    let Outcome { result, notes } = outcome.map_err(|_| ClientError::Gone)?;
+    let error = result.err();
+    reply(stream, &Reply::Finished { error, notes }).await
 }
 
 /// Passes events on until the master ends or the client leaves.

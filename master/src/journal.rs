@@ -109,6 +109,13 @@ impl Journal {
         }
     }
 
+    /// Opens the file again, by its name: somebody may have moved it away.
+    pub(crate) fn reopen(&mut self) {
+        if let Some(file) = &self.file {
+            file.reopen();
+        }
+    }
+
     /// Ends all streams and waits, for a moment, until the file has everything.
     pub(crate) fn close(self) {
         drop(self.followers);
@@ -137,23 +144,24 @@ fn log(record: &EventRecord, seat: Option<Seat>, calm: bool) {
     }
 }
 
+/// What that thread is to do.
+#[derive(Debug)]
+enum Task {
+    Write(Vec<u8>),
+    Reopen,
+}
+
 /// The thread that owns the file.
 #[derive(Debug)]
 struct Writer {
-    lines: blocking::SyncSender<Vec<u8>>,
+    lines: blocking::SyncSender<Task>,
     done: blocking::Receiver<()>,
     lost: u64,
 }
 
 impl Writer {
     fn open(path: &Path) -> io::Result<Self> {
-        // Non-blocking matters for a pipe only: without a reader, opening it would wait for one.
-        let file = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o640)
-            .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
-            .open(path)?;
+        let file = open(path)?;
         let (lines, queue) = blocking::sync_channel(FILE_QUEUE);
         let (finished, done) = blocking::channel();
         let path = path.to_owned();
@@ -177,7 +185,7 @@ impl Writer {
             return;
         };
         line.push(b'\n');
-        match self.lines.try_send(line) {
+        match self.lines.try_send(Task::Write(line)) {
             Ok(()) => self.lost = 0,
             Err(_) if self.lost == 0 => {
                 self.lost = 1;
@@ -187,15 +195,45 @@ impl Writer {
         }
     }
 
+    /// In its turn: what was recorded before goes to the old file.
+    fn reopen(&self) {
+        if self.lines.try_send(Task::Reopen).is_err() {
+            tracing::error!("the events file cannot keep up; it is not opened again");
+        }
+    }
+
     fn close(self) {
         drop(self.lines);
         let _ = self.done.recv_timeout(FLUSH);
     }
 }
 
-fn write_all(path: &Path, mut file: File, queue: &blocking::Receiver<Vec<u8>>) {
+/// Non-blocking matters for a pipe only: without a reader, opening it would wait for one.
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o640)
+        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
+        .open(path)
+}
+
+fn write_all(path: &Path, mut file: File, queue: &blocking::Receiver<Task>) {
     let mut failing = false;
-    for line in queue {
+    for task in queue {
+        let line = match task {
+            Task::Write(line) => line,
+            Task::Reopen => {
+                match open(path) {
+                    Ok(new) => file = new,
+                    Err(error) => tracing::error!(
+                        "the events file {} cannot be opened again: {error}; the old one goes on",
+                        path.display()
+                    ),
+                }
+                continue;
+            }
+        };
         match file.write_all(&line) {
             Ok(()) if failing => {
                 failing = false;

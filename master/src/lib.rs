@@ -13,6 +13,8 @@ mod cgroup;
 mod config;
 mod control;
 mod diagnosis;
+mod executable;
+mod front;
 mod handoff;
 mod journal;
 mod launch;
@@ -40,6 +42,7 @@ pub use attributes::{
 };
 pub use cgroup::usable_cpus;
 pub use config::Config;
+pub use front::{Front, Reread};
 pub use launch::{LaunchError, Launched, Launcher, launch_daemon};
 pub use listener::{
     Address, AddressError, Conflict, Inherited, Listen, ListenError, OpeningOptions, Owner,

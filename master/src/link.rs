@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -94,11 +94,34 @@ struct Waiting {
     /// Written after the queue. Newer news take the place of older ones, so that a child that boots
     /// slowly while its peers come and go does not collect a list for each of them.
     news: Vec<u8>,
+    /// Where the child is to write, sent when nothing else waits: descriptors belong to a frame, and the queue
+    /// knows bytes only. Newer ones take the place of older ones.
+    output: Option<[OwnedFd; 2]>,
 }
 
 impl Waiting {
     fn is_empty(&self) -> bool {
-        self.queue.is_empty() && self.news.is_empty()
+        self.queue.is_empty() && self.news.is_empty() && self.output.is_none()
+    }
+
+    /// Puts what the socket does not take of a frame with descriptors into the queue. The descriptors have left
+    /// with its first byte.
+    fn send_output(&mut self, stream: &UnixStream) -> io::Result<()> {
+        let Some(output) = self.output.take() else {
+            return Ok(());
+        };
+        let mut bytes = Vec::new();
+        write_message(&ToChild::Output, 2, &mut bytes).map_err(io::Error::other)?;
+        match fd::send(stream.as_fd(), &bytes, &output.each_ref().map(AsFd::as_fd)) {
+            Ok(taken) => self.queue.extend(bytes.get(taken..).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.output = Some(output);
+                return Err(error);
+            }
+            // Too many descriptors are under way, or the child is gone: no reason to give up its link.
+            Err(error) => tracing::warn!("a child did not get the new log file: {error}"),
+        }
+        Ok(())
     }
 
     /// Moves the news into the queue: nothing newer can replace them any more.
@@ -117,7 +140,7 @@ impl Link {
         })
     }
 
-    /// Sends the first message, which is the only one with descriptors. A new socket has room for it.
+    /// Sends the first message, with its descriptors. A new socket has room for it.
     pub(crate) fn send_boot(
         &self,
         boot: &ToChild,
@@ -156,6 +179,12 @@ impl Link {
         self.send_bytes(bytes)
     }
 
+    /// Tells where to write from now on: standard output and standard error.
+    pub(crate) fn send_output(&self, output: [OwnedFd; 2]) {
+        self.lock().output = Some(output);
+        self.queued.notify_one();
+    }
+
     /// Sends a beat, unless something waits already: a queue of beats would say nothing more than one.
     pub(crate) fn beat(&self, bytes: &[u8]) -> Result<(), LinkError> {
         if self.lock().is_empty() {
@@ -174,6 +203,12 @@ impl Link {
                     let mut waiting = self.lock();
                     if waiting.queue.is_empty() {
                         waiting.settle_news();
+                    }
+                    if waiting.queue.is_empty() {
+                        waiting.send_output(&self.stream)?;
+                    }
+                    if waiting.queue.is_empty() {
+                        return Ok(());
                     }
                     let queue = waiting.queue.make_contiguous();
                     let taken = fd::send(self.stream.as_fd(), queue, &[])?;

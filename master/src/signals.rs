@@ -10,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::shell::Input;
+use crate::supervisor::Scale;
 
 /// A signal that means something to the master.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +21,12 @@ pub(crate) enum Signal {
     Quit,
     /// `CHLD`: a child, or somebody else's child, is gone.
     Child,
+    /// `HUP`: reload.
+    Reload,
+    /// `USR1`: open the log file again.
+    Reopen,
+    /// `TTIN` or `TTOU`: one worker more or less.
+    Scale(&'static str, Scale),
     /// One that ends a process by default and must not end the master.
     Dropped(&'static str),
 }
@@ -31,11 +38,17 @@ pub(crate) fn install(inputs: &mpsc::Sender<Input>) -> io::Result<()> {
         (SignalKind::interrupt(), Signal::Stop("SIGINT")),
         (SignalKind::quit(), Signal::Quit),
         (SignalKind::child(), Signal::Child),
-        (SignalKind::hangup(), Signal::Dropped("SIGHUP")),
-        (SignalKind::user_defined1(), Signal::Dropped("SIGUSR1")),
+        (SignalKind::hangup(), Signal::Reload),
+        (SignalKind::user_defined1(), Signal::Reopen),
         (SignalKind::user_defined2(), Signal::Dropped("SIGUSR2")),
-        (SignalKind::from_raw(SIGTTIN), Signal::Dropped("SIGTTIN")),
-        (SignalKind::from_raw(SIGTTOU), Signal::Dropped("SIGTTOU")),
+        (
+            SignalKind::from_raw(SIGTTIN),
+            Signal::Scale("SIGTTIN", Scale::Up),
+        ),
+        (
+            SignalKind::from_raw(SIGTTOU),
+            Signal::Scale("SIGTTOU", Scale::Down),
+        ),
     ];
     for (kind, meaning) in table {
         let mut stream = signal(kind)?;

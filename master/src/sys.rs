@@ -43,6 +43,55 @@ pub(crate) fn defer_accept(socket: BorrowedFd<'_>, seconds: i32) -> io::Result<(
     }
 }
 
+/// Lets clients of a group of sockets (`SO_REUSEPORT`, socket(7)) come to its first `count` members only, to
+/// each with the same probability. `socket` is any of them; what was said before is replaced.
+///
+/// # Errors
+///
+/// As setsockopt(2).
+pub(crate) fn spread_over_first(socket: BorrowedFd<'_>, count: u32) -> io::Result<()> {
+    use nix::libc::{
+        BPF_ABS, BPF_ALU, BPF_K, BPF_LD, BPF_MOD, BPF_RET, BPF_W, SKF_AD_OFF, SKF_AD_RANDOM,
+        sock_filter, sock_fprog,
+    };
+    /// Of `linux/bpf_common.h`: the result is the accumulator.
+    const BPF_A: u32 = 0x10;
+    let step = |code: u32, k: u32| sock_filter {
+        code: u16::try_from(code).unwrap_or_default(),
+        jt: 0,
+        jf: 0,
+        k,
+    };
+    let mut program = [
+        step(
+            BPF_LD | BPF_W | BPF_ABS,
+            (SKF_AD_OFF + SKF_AD_RANDOM).cast_unsigned(),
+        ),
+        step(BPF_ALU | BPF_MOD | BPF_K, count.max(1)),
+        step(BPF_RET | BPF_A, 0),
+    ];
+    let program = sock_fprog {
+        len: 3,
+        filter: program.as_mut_ptr(),
+    };
+    let length = nix::libc::socklen_t::try_from(size_of_val(&program)).unwrap_or_default();
+    // SAFETY: `program` names three instructions that live until the call returns, `length` is its own size,
+    // and the kernel checks and copies them and keeps no pointer.
+    let done = unsafe {
+        nix::libc::setsockopt(
+            socket.as_raw_fd(),
+            nix::libc::SOL_SOCKET,
+            nix::libc::SO_ATTACH_REUSEPORT_CBPF,
+            (&raw const program).cast(),
+            length,
+        )
+    };
+    match done {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// The descriptors that a service manager handed to this process, with their names (sd_listen_fds(3)). The
 /// first call gives them, every other none. To be called before anything is opened.
 ///

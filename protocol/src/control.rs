@@ -21,6 +21,33 @@ pub enum Request {
     Events,
     /// Stop in order. Answered as [`Request::Events`], until the master is gone.
     Stop,
+    /// Replace every worker by one of the executable and the configuration that are on disk now. Answered with
+    /// [`Reply::Event`]s and, in the end, one [`Reply::Finished`].
+    Reload {
+        /// The agent, too.
+        #[serde(default)]
+        agent: bool,
+    },
+    /// Change the number of workers. Answered as [`Request::Reload`].
+    Scale {
+        /// To how many.
+        to: Scale,
+    },
+}
+
+/// The most workers that a cluster has.
+pub const MAX_WORKERS: u32 = 1024;
+
+/// A number of workers, as an operator wants it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scale {
+    /// Exactly so many.
+    Workers(u32),
+    /// One more.
+    OneMore,
+    /// One less, but never none.
+    OneLess,
 }
 
 /// What the master answers.
@@ -36,6 +63,20 @@ pub enum Reply {
     },
     /// Something happened.
     Event(EventRecord),
+    /// Something the operator should know now.
+    Note {
+        /// A sentence.
+        message: String,
+    },
+    /// What was asked for is done, or failed; the last reply.
+    Finished {
+        /// Why it failed; absent: it is done.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+        /// What the operator should know besides.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        notes: Vec<String>,
+    },
     /// The request was refused.
     Error {
         /// What was wrong with it, in one sentence.
@@ -150,6 +191,9 @@ impl ClusterState {
 pub struct MasterStatus {
     /// Its process id.
     pub pid: u32,
+    /// Whether it was started in the background, by `start --daemon`.
+    #[serde(default)]
+    pub background: bool,
 }
 
 /// The agent in a [`Status`].
@@ -222,6 +266,36 @@ mod tests {
         assert_eq!(json(&metrics), r#"{"reply":"metrics","text":"a 1"}"#);
         assert_eq!(json(&Request::Events), r#"{"request":"events"}"#);
         assert_eq!(json(&Request::Stop), r#"{"request":"stop"}"#);
+        assert_eq!(
+            json(&Request::Reload { agent: true }),
+            r#"{"request":"reload","agent":true}"#
+        );
+        for (to, golden) in [
+            (Scale::Workers(4), r#"{"workers":4}"#),
+            (Scale::OneMore, r#""one-more""#),
+            (Scale::OneLess, r#""one-less""#),
+        ] {
+            let golden = format!(r#"{{"request":"scale","to":{golden}}}"#);
+            assert_eq!(json(&Request::Scale { to }), golden);
+        }
+        let message = "wait".to_owned();
+        assert_eq!(
+            json(&Reply::Note { message }),
+            r#"{"reply":"note","message":"wait"}"#
+        );
+        let mut finished = Reply::Finished {
+            error: None,
+            notes: Vec::new(),
+        };
+        assert_eq!(json(&finished), r#"{"reply":"finished"}"#);
+        if let Reply::Finished { error, notes } = &mut finished {
+            *error = Some("no".into());
+            notes.push("so".into());
+        }
+        assert_eq!(
+            json(&finished),
+            r#"{"reply":"finished","error":"no","notes":["so"]}"#
+        );
         let error = Reply::Error {
             message: "no".into(),
         };
@@ -249,7 +323,10 @@ mod tests {
             generation: 1,
             uptime_ms: 5,
             version: "0.1.0".into(),
-            master: MasterStatus { pid: 1 },
+            master: MasterStatus {
+                pid: 1,
+                background: false,
+            },
             agent: AgentStatus {
                 pid: None,
                 state: ChildState::Waiting,
@@ -279,7 +356,7 @@ mod tests {
             json(&status),
             concat!(
                 r#"{"name":"app","state":"degraded","generation":1,"uptime_ms":5,"version":"0.1.0","#,
-                r#""master":{"pid":1},"agent":{"pid":null,"state":"waiting","restarts":4},"#,
+                r#""master":{"pid":1,"background":false},"agent":{"pid":null,"state":"waiting","restarts":4},"#,
                 r#""workers":[{"slot":0,"pid":3,"state":"ready","generation":1,"restarts":0,"#,
                 r#""connections":1,"in_flight":2,"requests":3,"rss_bytes":4,"lag_ms":5,"last_exit":null,"last_exit_kind":null}],"#,
                 r#""listeners":[{"address":"127.0.0.1:80","strategy":"shared","accepted":6}]}"#

@@ -37,6 +37,9 @@ pub enum ToChild {
         /// Who is ready now.
         workers: Vec<Member>,
     },
+    /// Write output where the two descriptors of this message lead from now on: standard output first, then
+    /// standard error. The log file was opened again.
+    Output,
     /// A stop is to come: let clients be sent elsewhere, and go on. Once in a child's life at most.
     Stopping,
     /// "You seem to hang, what are you doing?" Answered with [`FromChild::Diagnosis`].
@@ -201,6 +204,7 @@ mod tests {
                 }),
                 r#"{"type":"workers-changed","workers":[{"slot":0,"pid":8}]}"#,
             ),
+            (json(&ToChild::Output), r#"{"type":"output"}"#),
             (json(&ToChild::Stopping), r#"{"type":"stopping"}"#),
             (json(&ToChild::Diagnose), r#"{"type":"diagnose"}"#),
             (

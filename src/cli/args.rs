@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+use hatchery_protocol::control::Scale;
+
 use crate::config::{self, Layer};
 
 /// What an operator asks. Without a verb it is `start`, and its flags may stand alone.
@@ -28,6 +30,36 @@ pub(super) enum Verb {
         #[command(flatten)]
         target: Target,
         /// How long to wait for it
+        #[arg(long, value_name = "TIME", default_value = "60s", value_parser = config::timeout_value)]
+        timeout: Duration,
+    },
+    /// Replace all workers, one after the other, by what is on disk now: executable and configuration
+    Reload {
+        #[command(flatten)]
+        target: Target,
+        /// Replace the agent, too
+        #[arg(long)]
+        agent: bool,
+        /// How long to wait for the outcome; the reload goes on without its command [default: as it takes]
+        #[arg(long, value_name = "TIME", value_parser = config::timeout_value)]
+        timeout: Option<Duration>,
+    },
+    /// Change the number of workers
+    Scale {
+        #[command(flatten)]
+        target: Target,
+        /// To how many: a number from 1 to 1024, or +1, or -1
+        #[arg(value_name = "N", value_parser = config::scale_value, allow_hyphen_values = true)]
+        to: Scale,
+        /// How long to wait for the outcome [default: as it takes]
+        #[arg(long, value_name = "TIME", value_parser = config::timeout_value)]
+        timeout: Option<Duration>,
+    },
+    /// Stop the application that runs in the background, and start it again as it was started
+    Restart {
+        #[command(flatten)]
+        target: Target,
+        /// How long to wait for its end
         #[arg(long, value_name = "TIME", default_value = "60s", value_parser = config::timeout_value)]
         timeout: Duration,
     },
@@ -70,7 +102,7 @@ pub(super) enum Verb {
 }
 
 /// The settings, as far as the command line gives them.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct Sources {
     #[command(flatten)]
     pub(super) flags: Layer,
@@ -205,10 +237,31 @@ mod tests {
             ("--workers 2 status", "status"),
             ("status --workers 2", "--workers"),
             ("stop --timeout 0s", "--timeout"),
+            ("scale", "<N>"),
+            ("scale 0", "1 to 1024"),
+            ("scale 1025", "1 to 1024"),
+            ("scale +2", "+1"),
+            ("scale many", "1 to 1024"),
+            ("reload --timeout 0s", "--timeout"),
         ] {
             let error = parsed(line).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{line}");
             assert!(error.to_string().contains(part), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_scale_is_absolute_or_a_step() {
+        for (line, expected) in [
+            ("scale 4", Scale::Workers(4)),
+            ("scale +1", Scale::OneMore),
+            ("scale -1 --name other", Scale::OneLess),
+        ] {
+            let cli = parsed(line).unwrap();
+            let Some(Verb::Scale { to, .. }) = cli.verb else {
+                panic!("{cli:?}");
+            };
+            assert_eq!(to, expected, "{line}");
         }
     }
 

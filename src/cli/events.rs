@@ -28,7 +28,12 @@ pub(super) fn run(client: &Client, json: bool) -> Outcome {
                 }
             }
             Ok(Some(Reply::Error { message })) => return Err(client.failed(&message)),
-            Ok(Some(Reply::Status(_) | Reply::Metrics { .. })) => {}
+            Ok(Some(
+                Reply::Status(_)
+                | Reply::Metrics { .. }
+                | Reply::Note { .. }
+                | Reply::Finished { .. },
+            )) => {}
             Err(error) => return Err(client.broken(&error)),
         }
     }

@@ -1,9 +1,12 @@
-//! The commands: `myapp start | stop | status | events | check | print-config | systemd-unit`.
+//! The commands: `myapp start | stop | reload | scale | restart | status | events | check | print-config | systemd-unit`.
 
 mod args;
 mod client;
 mod events;
+mod front;
 mod metrics;
+mod restart;
+mod rollout;
 pub(crate) mod say;
 mod start;
 mod status;
@@ -14,6 +17,7 @@ mod units;
 use std::path::PathBuf;
 
 use hatchery_master::Launcher;
+use hatchery_protocol::control::Request;
 use hatchery_protocol::exit::Exit;
 
 use crate::app::App;
@@ -44,9 +48,28 @@ pub(crate) fn run(app: &App, launcher: Option<Launcher>) -> Exit {
             sources,
             sockets,
             output,
-        }) => systemd_unit(app, *sources, sockets, output),
+        }) => systemd_unit(&app.name, *sources, sockets, output),
         Some(Verb::Stop { target, timeout }) => {
             reach(app, target).and_then(|client| stop::run(&client, timeout))
+        }
+        Some(Verb::Reload {
+            target,
+            agent,
+            timeout,
+        }) => {
+            let request = Request::Reload { agent };
+            reach(app, target).and_then(|client| rollout::run(&client, &request, timeout))
+        }
+        Some(Verb::Scale {
+            target,
+            to,
+            timeout,
+        }) => {
+            let request = Request::Scale { to };
+            reach(app, target).and_then(|client| rollout::run(&client, &request, timeout))
+        }
+        Some(Verb::Restart { target, timeout }) => {
+            reach(app, target).and_then(|client| restart::run(&client, timeout))
         }
         Some(Verb::Status { target, json }) => {
             reach(app, target).and_then(|client| status::run(&client, json))
@@ -93,24 +116,25 @@ fn start(app: &App, sources: Sources, launcher: Option<Launcher>) -> Outcome {
             "this application has no worker: give it one with App::worker",
         ));
     }
-    start::run(checked(app, sources)?, launcher)
+    let settings = checked(&app.name, sources.clone())?;
+    start::run(&app.name, sources, settings, launcher)
 }
 
 fn check(app: &App, sources: Sources) -> Outcome {
-    checked(app, sources)?;
+    checked(&app.name, sources)?;
     say::answer("configuration ok");
     Ok(Exit::Orderly)
 }
 
 fn print_config(app: &App, sources: Sources) -> Outcome {
-    let (settings, problems) = load(app, sources)?;
+    let (settings, problems) = load(&app.name, sources)?;
     bad_config(problems.iter().map(ToString::to_string).collect())?;
     say::answer(config::to_toml(&settings).trim_end());
     Ok(Exit::Orderly)
 }
 
 /// Places and rights are not looked at: the host of the service may be another one.
-fn systemd_unit(app: &App, sources: Sources, sockets: bool, output: Option<PathBuf>) -> Outcome {
+fn systemd_unit(app: &str, sources: Sources, sockets: bool, output: Option<PathBuf>) -> Outcome {
     let named = sources
         .config
         .clone()
@@ -132,7 +156,7 @@ fn systemd_unit(app: &App, sources: Sources, sockets: bool, output: Option<PathB
 }
 
 /// The settings, if nothing is wrong with them, alone and together, with the places they name or the certificates there.
-fn checked(app: &App, sources: Sources) -> Result<Settings, Failure> {
+fn checked(app: &str, sources: Sources) -> Result<Settings, Failure> {
     let (settings, problems) = load(app, sources)?;
     let mut sentences: Vec<String> = problems.iter().map(ToString::to_string).collect();
     sentences.extend(config::contradictions(&settings));
@@ -146,7 +170,7 @@ fn checked(app: &App, sources: Sources) -> Result<Settings, Failure> {
 /// Where the running application answers. Only what is wrong with its name or place matters here: an
 /// application must be stoppable after a mistake elsewhere in its file.
 fn reach(app: &App, target: Target) -> Result<Client, Failure> {
-    let (settings, problems) = load(app, target.into_sources())?;
+    let (settings, problems) = load(&app.name, target.into_sources())?;
     let keys = ["name", "runtime_dir"];
     let concerning = |problem: &&ConfigError| problem.concerns(&keys);
     bad_config(
@@ -160,7 +184,7 @@ fn reach(app: &App, target: Target) -> Result<Client, Failure> {
     Ok(Client::new(config.name, &config.runtime_dir))
 }
 
-fn load(app: &App, sources: Sources) -> Result<(Settings, Vec<ConfigError>), Failure> {
+fn load(app: &str, sources: Sources) -> Result<(Settings, Vec<ConfigError>), Failure> {
     let cwd: PathBuf = std::env::current_dir().map_err(|error| {
         Failure::new(
             Exit::BadConfig,
@@ -168,7 +192,7 @@ fn load(app: &App, sources: Sources) -> Result<(Settings, Vec<ConfigError>), Fai
         )
     })?;
     Ok(config::load(Inputs {
-        app: &app.name,
+        app,
         flags: sources.flags,
         config: sources.config,
         environment: std::env::vars_os(),

@@ -3,18 +3,25 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use hatchery_master::Launcher;
 use hatchery_protocol::exit::Exit;
 use rustix::fs::Mode;
 
+use super::args::Sources;
+use super::front::Facade;
 use super::{Failure, Outcome, say};
 use crate::config::Settings;
 use crate::logging;
 
 /// Runs the master to its end, or, for a daemon, until it is ready.
-pub(super) fn run(settings: Settings, launcher: Option<Launcher>) -> Outcome {
+pub(super) fn run(
+    app: &str,
+    sources: Sources,
+    settings: Settings,
+    launcher: Option<Launcher>,
+) -> Outcome {
     if let Some(mask) = settings.config.umask {
         rustix::process::umask(Mode::from_raw_mode(mask));
     }
@@ -31,12 +38,23 @@ pub(super) fn run(settings: Settings, launcher: Option<Launcher>) -> Outcome {
             )
         })?;
     }
+    // A daemon without one writes where its launcher let it write.
+    let in_background = launcher.is_some().then(|| default_log(&config.runtime_dir));
+    let log_file = front.log_file.clone().or(in_background);
     // Held to the end: dropping it writes what is still queued.
-    let _log = logging::master(config.log_format, &config.log_level).map_err(|error| {
-        let sentence = format!("there is no thread for the log: {error}");
-        Failure::new(Exit::Internal, sentence)
-    })?;
-    Ok(hatchery_master::run(config, launcher))
+    let (_log, filter) =
+        logging::master(config.log_format, &config.log_level).map_err(|error| {
+            let sentence = format!("there is no thread for the log: {error}");
+            Failure::new(Exit::Internal, sentence)
+        })?;
+    let front = Facade {
+        app: app.to_owned(),
+        sources,
+        began_with: front,
+        log_file,
+        filter,
+    };
+    Ok(hatchery_master::run(config, Box::new(front), launcher))
 }
 
 /// Runs this command line again behind the terminal, where `launcher` tells it not to do so once more.
@@ -45,7 +63,7 @@ fn daemonise(settings: &Settings) -> Outcome {
     // Made here, for the default log lies in it.
     hatchery_master::check_runtime_dir(&config.runtime_dir)
         .map_err(|error| Failure::new(Exit::BadConfig, error.to_string()))?;
-    let default = config.runtime_dir.join("daemon.log");
+    let default = default_log(&config.runtime_dir);
     let output = settings.front.log_file.as_deref().unwrap_or(&default);
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     match hatchery_master::launch_daemon(arguments, output) {
@@ -59,8 +77,12 @@ fn daemonise(settings: &Settings) -> Outcome {
     }
 }
 
+fn default_log(runtime_dir: &Path) -> PathBuf {
+    runtime_dir.join("daemon.log")
+}
+
 /// Puts standard output and standard error into the file. Children inherit both, so they write there, too.
-fn redirect(path: &Path) -> std::io::Result<()> {
+pub(super) fn redirect(path: &Path) -> std::io::Result<()> {
     let file = File::options()
         .append(true)
         .create(true)

@@ -14,7 +14,11 @@ use super::{Outcome, say};
 pub(super) fn run(client: &Client, json: bool) -> Outcome {
     let status = match client.ask(&Request::Status)? {
         Reply::Status(status) => status,
-        Reply::Metrics { .. } | Reply::Event(_) | Reply::Error { .. } => {
+        Reply::Metrics { .. }
+        | Reply::Event(_)
+        | Reply::Error { .. }
+        | Reply::Note { .. }
+        | Reply::Finished { .. } => {
             return Err(client.failed("the master answered something else than its status"));
         }
     };
@@ -129,7 +133,10 @@ mod tests {
             generation: 1,
             uptime_ms: 192_345,
             version: "0.1.0".into(),
-            master: MasterStatus { pid: 100 },
+            master: MasterStatus {
+                pid: 100,
+                background: false,
+            },
             agent: AgentStatus {
                 pid: Some(101),
                 state: ChildState::Ready,

@@ -40,7 +40,7 @@ pub(super) fn run(client: &Client, timeout: Duration) -> Outcome {
 }
 
 /// Who listens on the other end; `None` for a process outside of this pid namespace.
-fn master_of(connection: &Connection) -> io::Result<Option<Pid>> {
+pub(super) fn master_of(connection: &Connection) -> io::Result<Option<Pid>> {
     let peer = getsockopt(connection.stream(), PeerCredentials)?;
     Ok(Pid::from_raw(peer.pid()).filter(|pid| pid.as_raw_nonzero().get() > 0))
 }
@@ -65,7 +65,10 @@ fn watch(
                 match reply {
                     Reply::Event(event) => say::note(events::readable(&event)),
                     Reply::Error { message } => return Err(io::Error::other(message)),
-                    Reply::Status(_) | Reply::Metrics { .. } => {}
+                    Reply::Status(_)
+                    | Reply::Metrics { .. }
+                    | Reply::Note { .. }
+                    | Reply::Finished { .. } => {}
                 }
             }
         }

@@ -37,8 +37,10 @@ pub(crate) use key::Key;
 pub(crate) use layer::Layer;
 pub(crate) use paths::unusable_places;
 pub(crate) use print::to_toml;
-pub(crate) use settings::Settings;
-pub(crate) use value::{name as check_name, path as path_value, timeout as timeout_value};
+pub(crate) use settings::{Front, Settings};
+pub(crate) use value::{
+    name as check_name, path as path_value, scale as scale_value, timeout as timeout_value,
+};
 
 use said::Said;
 pub(crate) use source::Source;

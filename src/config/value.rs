@@ -10,12 +10,10 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use hatchery_master::{CpuAffinity, Listen, Strategy, Weights};
 use hatchery_protocol::boot::{LogFormat, OnMasterDeath};
+use hatchery_protocol::control::{MAX_WORKERS, Scale};
 
 /// What a parser answers; the error completes "bad value ...: ".
 pub(crate) type Parsed<T> = Result<T, String>;
-
-/// The most workers one cluster may have.
-pub(crate) const MAX_WORKERS: u32 = 1024;
 
 /// The most threads one worker may have.
 const MAX_THREADS: u32 = 1024;
@@ -72,6 +70,17 @@ pub(crate) fn workers(text: &str) -> Parsed<Workers> {
     count(text, MAX_WORKERS)
         .map(Workers::Count)
         .ok_or_else(|| format!("it must be a number from 1 to {MAX_WORKERS}, or auto"))
+}
+
+pub(crate) fn scale(text: &str) -> Parsed<Scale> {
+    match text {
+        "+1" => Ok(Scale::OneMore),
+        "-1" => Ok(Scale::OneLess),
+        _ => count(text, MAX_WORKERS)
+            .filter(|_| !text.starts_with('+'))
+            .map(Scale::Workers)
+            .ok_or_else(|| format!("it must be a number from 1 to {MAX_WORKERS}, or +1, or -1")),
+    }
 }
 
 pub(crate) fn threads(text: &str) -> Parsed<u32> {

@@ -18,7 +18,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::{DefaultFields, FormatFields, JsonFields};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
-use tracing_subscriber::{EnvFilter, Layer, Registry};
+use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 use line::Line;
 pub(crate) use queue::Flush;
@@ -33,12 +33,13 @@ pub(crate) struct Writer {
 }
 
 /// Logs as the master. Lines pass through a bounded queue, for a blocked terminal or pipe must not hold
-/// up the process that watches all others. What is queued is written when the returned value is dropped.
+/// up the process that watches all others. What is queued is written when the returned value is dropped; the
+/// other one changes what is logged.
 ///
 /// # Errors
 ///
 /// The thread that writes cannot be created.
-pub(crate) fn master(format: LogFormat, level: &str) -> io::Result<Flush> {
+pub(crate) fn master(format: LogFormat, level: &str) -> io::Result<(Flush, Filter)> {
     let (queue, flush) = queue::to_stderr()?;
     let writer = Writer {
         role: Role::Master,
@@ -46,8 +47,25 @@ pub(crate) fn master(format: LogFormat, level: &str) -> io::Result<Flush> {
         pid: std::process::id(),
         generation: 1,
     };
-    install(&writer, format, level, move || queue.clone());
-    Ok(flush)
+    let (filter, handle) = reload::Layer::new(filter(level));
+    install(&writer, format, filter, move || queue.clone());
+    Ok((flush, Filter(handle)))
+}
+
+/// What the master logs.
+#[derive(Debug)]
+pub(crate) struct Filter(reload::Handle<EnvFilter, Registry>);
+
+impl Filter {
+    /// Logs what this says from now on. An author's own subscriber is left alone.
+    pub(crate) fn set(&self, level: &str) {
+        // Fails only where our subscriber was not wanted.
+        let _ = self.0.reload(filter(level));
+    }
+}
+
+fn filter(level: &str) -> EnvFilter {
+    EnvFilter::builder().parse_lossy(level)
 }
 
 /// Logs as a child. Written at once, so that the last words of a dying process are not lost.
@@ -62,16 +80,16 @@ pub(crate) fn child(boot: &Boot) {
     install(
         &writer,
         settings.log_format,
-        &settings.log_level,
+        filter(&settings.log_level),
         io::stderr,
     );
 }
 
-fn install<W>(writer: &Writer, format: LogFormat, level: &str, to: W)
+fn install<F, W>(writer: &Writer, format: LogFormat, filter: F, to: W)
 where
+    F: Layer<Registry> + Send + Sync + 'static,
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::builder().parse_lossy(level);
     let colour = format == LogFormat::Text && wants_colour();
     let layer = match format {
         LogFormat::Text => layer(Line::new(writer, format, colour), DefaultFields::new(), to),

@@ -210,6 +210,8 @@ impl Acceptor {
                 Ok(Order::Hatch(child)) => self.balancer.hatch(child),
                 Ok(Order::Retire(child)) => self.balancer.retire(child),
                 Ok(Order::Gone(child)) => self.gone(child),
+                Ok(Order::Add(sources)) => self.sources.extend(sources),
+                Ok(Order::Rule(choosers, most)) => self.balancer.rule(choosers, most),
                 Ok(Order::Close(done)) => {
                     self.close();
                     let _ = done.send(());

@@ -141,6 +141,12 @@ impl<C> Balancer<C> {
         }
     }
 
+    /// Other strategies, or other weights of theirs, hold from now on, and another limit.
+    pub(super) fn rule(&mut self, choosers: Vec<Box<dyn Choose>>, most: u32) {
+        self.choosers = choosers;
+        self.most = most;
+    }
+
     /// A worker was started. It gets nothing before it was told to begin.
     pub(super) fn join(&mut self, child: ChildId) {
         let lane = Lane {

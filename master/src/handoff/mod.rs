@@ -59,6 +59,10 @@ enum Order {
     Retire(ChildId),
     /// A worker is gone.
     Gone(ChildId),
+    /// There are sockets of new slots.
+    Add(Vec<Source>),
+    /// Choose differently from now on, and give each worker at most so many connections.
+    Rule(Vec<Box<dyn Choose>>, u32),
     /// Hand over who has connected, close the sockets, answer.
     Close(channel::SyncSender<()>),
     /// Leave.
@@ -70,6 +74,8 @@ enum Order {
 pub(crate) struct Handoff {
     orders: channel::Sender<Order>,
     bell: Arc<OwnedFd>,
+    /// How many sockets of each listener the thread knows.
+    known: Vec<usize>,
 }
 
 impl Handoff {
@@ -85,7 +91,7 @@ impl Handoff {
         if sources.is_empty() {
             return Ok(None);
         }
-        let choosers = listeners.iter().map(|l| chooser(l, weights)).collect();
+        let choosers = choosers(listeners, weights);
         let sticky = listeners.iter().any(|l| l.strategy.keeps_clients());
         let stall = if sticky { LONG_STALL } else { STALL };
         let balancer = Balancer::new(choosers, most, stall);
@@ -95,7 +101,12 @@ impl Handoff {
         std::thread::Builder::new()
             .name("hatchery-accept".into())
             .spawn(move || acceptor.run())?;
-        Ok(Some(Self { orders, bell }))
+        let known = listeners.iter().map(|l| l.sockets.len()).collect();
+        Ok(Some(Self {
+            orders,
+            bell,
+            known,
+        }))
     }
 
     /// The addresses listen from now on.
@@ -125,6 +136,24 @@ impl Handoff {
         self.order(Order::Gone(child));
     }
 
+    /// There may be sockets of more slots: nobody is to wait in them until their workers are ready.
+    pub(crate) fn add_slots(&mut self, listeners: &[Listener]) {
+        let all = (0..).zip(listeners).zip(&mut self.known);
+        let new = all.flat_map(|(listener, known)| {
+            let first = std::mem::replace(known, listener.1.sockets.len());
+            sources(listener).skip(first)
+        });
+        let new: Vec<Source> = new.collect();
+        if !new.is_empty() {
+            self.order(Order::Add(new));
+        }
+    }
+
+    /// Other weights hold from now on, and another limit of connections; 0 is none.
+    pub(crate) fn rule(&self, listeners: &[Listener], weights: &Weights, most: u32) {
+        self.order(Order::Rule(choosers(listeners, weights), most));
+    }
+
     /// Hands over who has connected already and closes the sockets. What workers have not confirmed yet
     /// stays in good hands as long as this value lives.
     pub(crate) fn close(&self) {
@@ -149,18 +178,20 @@ impl Drop for Handoff {
 }
 
 /// The sockets of a listener that the master may have to accept from.
-fn sources((index, listener): (u16, &Listener)) -> Vec<Source> {
+fn sources((index, listener): (u16, &Listener)) -> impl Iterator<Item = Source> {
     let slots: Vec<Option<Slot>> = match listener.strategy.way() {
         Way::HandOver(_) => vec![None],
         Way::Shared => Vec::new(),
         Way::PerSlot => (0..).map(Some).take(listener.sockets.len()).collect(),
     };
     let sockets = slots.into_iter().zip(&listener.sockets);
-    sockets
-        .map(|(slot, socket)| {
-            Source::new(index, slot, Arc::clone(socket), listener.is_introduced())
-        })
-        .collect()
+    sockets.map(move |(slot, socket)| {
+        Source::new(index, slot, Arc::clone(socket), listener.is_introduced())
+    })
+}
+
+fn choosers(listeners: &[Listener], weights: &Weights) -> Vec<Box<dyn Choose>> {
+    listeners.iter().map(|l| chooser(l, weights)).collect()
 }
 
 fn chooser(listener: &Listener, weights: &Weights) -> Box<dyn Choose> {

@@ -14,8 +14,9 @@ use thiserror::Error;
 use super::conflict::{Conflict, check_addresses};
 use super::inherit::Inheritance;
 use super::unix::{self, SocketFile};
-use super::{Address, Listen, per_slot, udp};
+use super::{Address, Listen, TcpOptions, per_slot, udp};
 use crate::strategy::{Strategy, Way};
+use crate::sys;
 
 /// Connections that may wait for a worker, per socket. The kernel caps it at `net.core.somaxconn`.
 pub(crate) const BACKLOG: u32 = 4096;
@@ -115,6 +116,10 @@ pub(crate) struct Listener {
     pub(super) file: Option<SocketFile>,
     /// One, or one for each slot.
     pub(crate) sockets: Vec<Arc<OwnedFd>>,
+    /// What each further socket of it has to be, too.
+    pub(super) tcp: TcpOptions,
+    /// Whether clients were ever kept from some of its sockets: then it is said anew which ones they come to.
+    pub(super) narrowed: bool,
     pub(super) proxy_protocol: bool,
     pub(super) tls: Option<TlsFiles>,
     /// Whether there is nothing to do to make it listen.
@@ -141,6 +146,38 @@ impl Listener {
             [] => Ok(()),
         };
         listen.map_err(|e| BindError::system(&self.address, e))
+    }
+
+    /// Sees to it that so many slots have a socket, and that no client comes to the others. `open`: it listens.
+    ///
+    /// A socket is never given up while the master lives: who waits in its queue, or is about to, would be
+    /// reset. What a slot that is no more still has, the master hands over to the others.
+    pub(crate) fn set_slots(&mut self, slots: u32, open: bool) -> Result<(), BindError> {
+        if !matches!(self.strategy.way(), Way::PerSlot) {
+            return Ok(());
+        }
+        self.resize(slots, open)
+            .map_err(|error| BindError::system(&self.address, error))
+    }
+
+    fn resize(&mut self, slots: u32, open: bool) -> io::Result<()> {
+        let backlog = i32::try_from(self.backlog).unwrap_or(i32::MAX);
+        let wanted = usize::try_from(slots).unwrap_or(usize::MAX);
+        let Some(first) = self.sockets.first().map(Arc::clone) else {
+            return Ok(());
+        };
+        while self.sockets.len() < wanted {
+            let another = Arc::new(per_slot::another(&first, &self.tcp)?);
+            if open {
+                per_slot::listen(&first, std::slice::from_ref(&another), backlog)?;
+            }
+            self.sockets.push(another);
+        }
+        if open && (self.narrowed || wanted < self.sockets.len()) {
+            sys::spread_over_first(first.as_fd(), slots)?;
+            self.narrowed = true;
+        }
+        Ok(())
     }
 
     /// What a worker is told about it.
@@ -236,6 +273,8 @@ impl Bound {
             backlog: listen.backlog.unwrap_or(BACKLOG),
             proxy_protocol: listen.opening.proxy_protocol,
             tls: listen.opening.tls(),
+            tcp: listen.own_tcp(),
+            narrowed: false,
             file: self.file,
             sockets,
             listening: self.listening && !again,

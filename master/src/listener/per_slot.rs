@@ -5,6 +5,10 @@
 //! join it and take half of the clients. So the first socket is bound and made to listen without the option,
 //! which fails if anybody else serves the port, and only then lets the others in. Until that moment those
 //! exist without an address. Workers have them already: they are the same sockets.
+//!
+//! A group that grows gets more sockets. One that shrinks keeps those that it has, because to close one resets
+//! who waits in its queue; a program of three instructions lets new clients come to the first ones only
+//! (`SO_ATTACH_REUSEPORT_CBPF`, socket(7)). The kernel numbers sockets in the order of their `listen()`.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,17 +25,22 @@ pub(super) fn extend(
     slots: u32,
     options: &TcpOptions,
 ) -> io::Result<()> {
-    let address = local_address(sockets.first())?;
     for _ in 1..slots {
-        let kind = Type::STREAM.nonblocking();
-        let socket = Socket::new(Domain::for_address(address), kind, None)?;
-        if let Some(first) = sockets.first() {
-            copy_options(&SockRef::from(first), &socket, address)?;
-        }
-        options.apply(&socket)?;
-        sockets.push(socket.into());
+        let first = sockets.first().ok_or(io::ErrorKind::AddrNotAvailable)?;
+        let more = another(first, options)?;
+        sockets.push(more);
     }
     Ok(())
+}
+
+/// Makes one more socket like the first. It has no address yet.
+pub(super) fn another(first: &OwnedFd, options: &TcpOptions) -> io::Result<OwnedFd> {
+    let address = local_address(first)?;
+    let kind = Type::STREAM.nonblocking();
+    let socket = Socket::new(Domain::for_address(address), kind, None)?;
+    copy_options(&SockRef::from(first), &socket, address)?;
+    options.apply(&socket)?;
+    Ok(socket.into())
 }
 
 /// Lets the other sockets join the first, which listens.
@@ -39,7 +48,7 @@ pub(super) fn listen(first: &OwnedFd, others: &[Arc<OwnedFd>], backlog: i32) -> 
     if others.is_empty() {
         return Ok(());
     }
-    let address = local_address(Some(first))?;
+    let address = local_address(first)?;
     SockRef::from(first).set_reuse_port(true)?;
     for socket in others {
         let socket = SockRef::from(&**socket);
@@ -57,15 +66,15 @@ fn copy_options(from: &Socket, to: &Socket, address: SocketAddr) -> io::Result<(
     to.set_reuse_address(from.reuse_address()?)
 }
 
-fn local_address(socket: Option<&OwnedFd>) -> io::Result<SocketAddr> {
-    let address = socket.map(|socket| SockRef::from(socket).local_addr());
-    let address = address.transpose()?.and_then(|address| address.as_socket());
+fn local_address(socket: &OwnedFd) -> io::Result<SocketAddr> {
+    let address = SockRef::from(socket).local_addr()?.as_socket();
     address.ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
 }
 
 #[cfg(test)]
 mod tests {
     use std::net::{TcpListener, TcpStream};
+    use std::os::fd::AsFd as _;
 
     use super::*;
 
@@ -85,10 +94,38 @@ mod tests {
             .map(|_| TcpStream::connect(address).unwrap())
             .collect();
         for socket in &sockets {
-            let queued = TcpListener::from(socket.try_clone().unwrap());
-            queued.set_nonblocking(true).unwrap();
-            let count = queued.incoming().map_while(Result::ok).count();
+            let count = queued(socket);
             assert!((5..60).contains(&count), "{count} of 90");
+        }
+    }
+
+    fn queued(socket: &OwnedFd) -> usize {
+        let socket = TcpListener::from(socket.try_clone().unwrap());
+        socket.set_nonblocking(true).unwrap();
+        socket.incoming().map_while(Result::ok).count()
+    }
+
+    /// Clients come to the first sockets only, whatever number that is, and nobody who waits is lost.
+    #[test]
+    fn clients_come_to_as_many_sockets_as_there_are_slots() {
+        let (address, sockets) = group(4);
+        listen(&sockets[0], &sockets[1..], 128).unwrap();
+        let connect = || TcpStream::connect(address).unwrap();
+        let mut clients: Vec<_> = (0..90).map(|_| connect()).collect();
+        crate::sys::spread_over_first(sockets[0].as_fd(), 2).unwrap();
+        let waiting: usize = sockets.iter().map(|socket| queued(socket)).sum();
+        assert_eq!(waiting, 90, "who waited still does");
+        for slots in [2, 1, 3, 4] {
+            crate::sys::spread_over_first(sockets[0].as_fd(), slots).unwrap();
+            clients.extend((0..90).map(|_| connect()));
+            let counts: Vec<_> = sockets.iter().map(|socket| queued(socket)).collect();
+            let slots = usize::try_from(slots).unwrap();
+            assert_eq!(counts.iter().sum::<usize>(), 90);
+            assert!(counts[..slots].iter().all(|count| *count > 5), "{counts:?}");
+            assert!(
+                counts[slots..].iter().all(|count| *count == 0),
+                "{counts:?}"
+            );
         }
     }
 

@@ -335,7 +335,10 @@ mod tests {
             generation: 3,
             uptime_ms: 61_005,
             version: "0.1.0".into(),
-            master: MasterStatus { pid: 1 },
+            master: MasterStatus {
+                pid: 1,
+                background: false,
+            },
             agent: AgentStatus {
                 pid: Some(2),
                 state: ChildState::Ready,

@@ -16,7 +16,7 @@ use crate::supervisor::{Event, Recycle};
 impl Shell {
     /// Measures all workers, if there is a limit and nobody is at it.
     pub(super) fn measure_memory(&mut self) {
-        let Some(limit) = lowest(&self.config.recycle) else {
+        let Some(limit) = lowest(&self.adopted.config.recycle) else {
             return;
         };
         if self.measuring.as_ref().is_some_and(|m| !m.is_finished()) {

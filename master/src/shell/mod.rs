@@ -9,13 +9,19 @@
 //! | `run` | from a configuration to a running master, and the end of it |
 //! | `turn` | the loop: inputs to events |
 //! | `perform` | actions to deeds |
+//! | `rollout` | the next generation, and the number of slots |
+//! | `orders` | who waits for the outcome of what |
+//! | `reopen` | log files that were moved away |
 //! | `service` | what the service manager is told |
 //! | `status` | the answers to `status` and `metrics` |
 //! | `measure` | the memory of workers, once a second |
 //! | `suspension` | noticing that the master itself did not run |
 
 mod measure;
+mod orders;
 mod perform;
+mod reopen;
+mod rollout;
 mod run;
 mod service;
 mod status;
@@ -28,17 +34,22 @@ use std::time::Duration;
 
 use hatchery_protocol::control::LaunchReport;
 use hatchery_protocol::exit::Exit;
-use hatchery_protocol::id::ChildId;
+use hatchery_protocol::id::{ChildId, Generation};
 use hatchery_protocol::secret::Secret;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+pub(crate) use orders::{Outcome, Placed, Wish};
 pub use run::run;
+
+use orders::Orders;
+use rollout::Build;
 
 use crate::attributes::Resolved;
 use crate::cgroup::OomCounter;
-use crate::config::Config;
 use crate::control::{EventsTo, MetricsTo, StatusTo};
+use crate::executable::Program;
+use crate::front::Front;
 use crate::handoff::Handoff;
 use crate::journal::Journal;
 use crate::launch::Launcher;
@@ -73,17 +84,40 @@ pub(crate) enum Input {
         /// Whether to stop, too.
         stop: bool,
     },
+    /// An operator wants something that takes a while.
+    Order {
+        /// What.
+        wish: Wish,
+        /// Where the news about it go.
+        to: oneshot::Sender<Placed>,
+    },
     /// Whoever waits for a daemon's readiness went away.
     LauncherGone,
 }
 
 /// A running master.
 struct Shell {
-    config: Config,
     supervisor: Supervisor,
     spawner: Spawner,
     /// What each child is told to be.
     attributes: Resolved,
+    /// Where that program is on disk.
+    program: Program,
+    /// The program around this master.
+    front: Box<dyn Front>,
+    /// What processes run, and know, that do not belong to the next generation.
+    adopted: Build,
+    /// The next generation, while it is tried out.
+    staged: Option<Build>,
+    /// The number of the youngest generation that was ever tried.
+    newest: Generation,
+    /// How many slots there are.
+    slots: u32,
+    orders: Orders,
+    /// Makes the waits of this master its own.
+    jitter_seed: u64,
+    /// Whether this master was started in the background.
+    background: bool,
     /// Empty once the master gave them up.
     listeners: Vec<Listener>,
     /// The thread that accepts, if there is a listener for it.

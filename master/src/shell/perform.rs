@@ -40,16 +40,16 @@ impl Shell {
             }
             Action::Diagnose { child } => self.diagnose(child, events),
             Action::CloseListeners | Action::HandOverListeners => self.close_listeners(),
+            Action::Stage { order } => events.push_back(self.stage(order)),
+            Action::Adopt => self.adopt(),
+            Action::Unstage => self.staged = None,
+            Action::Slots { slots } => events.push_back(self.make_slots(slots)),
+            Action::Finished { order, outcome } => self.finish(order, outcome),
             // Nobody can give such orders to this master.
-            Action::Stage { .. }
-            | Action::Adopt
-            | Action::Unstage
-            | Action::Slots { .. }
-            | Action::StandDown { .. }
+            Action::StandDown { .. }
             | Action::LaunchSuccessor { .. }
             | Action::Commit
-            | Action::EndSuccessor { .. }
-            | Action::Finished { .. } => {}
+            | Action::EndSuccessor { .. } => {}
             Action::Record(note) => self.record(note),
             Action::Exit { exit } => self.end(exit),
         }
@@ -57,11 +57,11 @@ impl Shell {
 
     fn spawn(&mut self, child: ChildId, generation: Generation, events: &mut VecDeque<Event>) {
         let mut lane = None;
-        let mut created = self.create(child, &mut lane);
+        let mut created = self.create(child, generation, &mut lane);
         if created.as_ref().is_err_and(is_want_of_descriptors) && self.reserve.release_all() {
             // What the first attempt left of a lane is in the way of the second.
             self.forget_lane(child);
-            created = self.create(child, &mut lane);
+            created = self.create(child, generation, &mut lane);
         }
         let process = match created {
             Ok(process) => process,
@@ -93,9 +93,15 @@ impl Shell {
         self.processes.insert(child, process);
     }
 
-    fn create(&self, child: ChildId, lane: &mut Option<OwnedFd>) -> io::Result<Process> {
+    fn create(
+        &self,
+        child: ChildId,
+        generation: Generation,
+        lane: &mut Option<OwnedFd>,
+    ) -> io::Result<Process> {
         *lane = self.lane(child)?;
-        let spawned = self.spawner.spawn(child.seat)?;
+        let executable = &self.build(generation).executable;
+        let spawned = self.spawner.spawn(child.seat, executable)?;
         let pid = spawned.pid;
         let (inputs, oom) = (self.inputs.clone(), Arc::clone(&self.oom));
         Process::mind(child, spawned, &self.output, inputs, oom).inspect_err(|_| {
@@ -127,7 +133,7 @@ impl Shell {
     }
 
     fn boot(&self, child: ChildId, generation: Generation, lane: bool) -> Boot {
-        let config = &self.config;
+        let config = &self.build(generation).config;
         let (start_timeout, listeners) = match child.seat {
             Seat::Agent => (config.agent_start_timeout, Vec::new()),
             Seat::Worker(_) => {
@@ -143,7 +149,7 @@ impl Shell {
             replaces: self.supervisor.is_serving(),
             attributes: self.attributes.of(child.seat),
             settings: ChildSettings {
-                workers: config.workers,
+                workers: self.slots,
                 threads: config.threads,
                 start_timeout,
                 drain_timeout: config.drain_timeout,

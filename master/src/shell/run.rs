@@ -16,11 +16,13 @@ use rustix::process::{Resource, getpid, getrlimit, set_child_subreaper, setrlimi
 use thiserror::Error;
 use tokio::sync::mpsc;
 
-use super::{INPUTS, Input, Shell};
+use super::{Build, INPUTS, Input, Orders, Shell};
 use crate::attributes::{AttributesError, Resolved};
 use crate::cgroup::OomCounter;
 use crate::config::{Config, KILL_AFTER};
 use crate::control;
+use crate::executable::{Executable, Program};
+use crate::front::Front;
 use crate::handoff::Handoff;
 use crate::journal::Journal;
 use crate::launch::Launcher;
@@ -42,6 +44,8 @@ const FAREWELL: Duration = Duration::from_millis(500);
 /// Descriptors that one more process takes: its link, its lane, two pipes, a pidfd and what the child is given
 /// of them, with some to spare.
 const RESERVE: usize = 16;
+/// The generation of a master's first processes.
+const FIRST_GENERATION: u64 = 1;
 
 /// Why a master could not even begin.
 #[derive(Debug, Error)]
@@ -81,7 +85,8 @@ impl StartError {
 /// Runs a cluster to its end. To be called on the main thread, with no runtime around.
 ///
 /// Says what went wrong in the log and, when there is one, to the launcher.
-pub fn run(config: Config, launcher: Option<Launcher>) -> Exit {
+pub fn run(config: Config, front: Box<dyn Front>, launcher: Option<Launcher>) -> Exit {
+    let program = Program::of_this_process();
     let passed = pass_on(&config.pass_fds);
     let inheritance = Inheritance::take();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -94,7 +99,7 @@ pub fn run(config: Config, launcher: Option<Launcher>) -> Exit {
     if let Err(error) = passed {
         return refuse(launcher, &error);
     }
-    let exit = runtime.block_on(live(config, launcher, inheritance));
+    let exit = runtime.block_on(live(config, (front, program), launcher, inheritance));
     // What is left are writes to standard output that nobody reads.
     runtime.shutdown_background();
     exit
@@ -121,17 +126,23 @@ fn refuse(launcher: Option<Launcher>, error: &StartError) -> Exit {
     error.exit()
 }
 
-async fn live(config: Config, launcher: Option<Launcher>, inheritance: Inheritance) -> Exit {
+async fn live(
+    config: Config,
+    origin: (Box<dyn Front>, Program),
+    launcher: Option<Launcher>,
+    inheritance: Inheritance,
+) -> Exit {
     let (sender, inputs) = mpsc::channel(INPUTS);
     if let Err(error) = signals::install(&sender) {
         return refuse(launcher, &error.into());
     }
-    let mut prepared = match prepare(config, inheritance, sender) {
+    let mut prepared = match prepare(config, origin, inheritance, sender) {
         Ok(prepared) => prepared,
         Err(error) => return refuse(launcher, &error),
     };
     if launcher.is_some() {
-        name_process(&prepared.shell.config.name);
+        name_process(&prepared.shell.adopted.config.name);
+        prepared.shell.background = true;
     }
     prepared.shell.launcher = launcher;
     watch_launcher(&prepared.shell);
@@ -165,6 +176,7 @@ struct Prepared {
 /// Everything that can fail before a process is started, in an order that leaves nothing behind.
 fn prepare(
     config: Config,
+    (front, program): (Box<dyn Front>, Program),
     inheritance: Inheritance,
     inputs: mpsc::Sender<Input>,
 ) -> Result<Prepared, StartError> {
@@ -204,10 +216,25 @@ fn prepare(
     // Early, so that it has low numbers: a limit that is lowered later takes the others first.
     let mut reserve = Reserve::of(RESERVE);
     reserve.fill(io::stderr());
+    // Two masters started at different moments must not act in step.
+    let jitter_seed = u64::from(std::process::id()) ^ u64::from(monotonic().subsec_nanos());
     let shell = Shell {
-        supervisor: Supervisor::new(policy(&config)),
+        supervisor: Supervisor::new(policy(&config, jitter_seed)),
         spawner: Spawner::new(&config.name, attributes.account.as_ref()),
         attributes,
+        program,
+        front,
+        slots: config.workers,
+        adopted: Build {
+            generation: FIRST_GENERATION,
+            executable: Executable::Running,
+            config,
+        },
+        staged: None,
+        newest: FIRST_GENERATION,
+        orders: Orders::default(),
+        jitter_seed,
+        background: false,
         served: listeners.iter().map(Served::from).collect(),
         counters: Counters::default(),
         measuring: None,
@@ -225,7 +252,6 @@ fn prepare(
         launcher: None,
         stop_reason: String::new(),
         exit: None,
-        config,
     };
     Ok(Prepared {
         shell,
@@ -236,7 +262,7 @@ fn prepare(
     })
 }
 
-fn policy(config: &Config) -> Policy {
+pub(super) fn policy(config: &Config, jitter_seed: u64) -> Policy {
     Policy {
         workers: config.workers,
         agent_start_timeout: config.agent_start_timeout,
@@ -245,8 +271,7 @@ fn policy(config: &Config) -> Policy {
         drain_timeout: config.drain_timeout,
         kill_after: KILL_AFTER,
         backoff: Backoff {
-            // Two masters started at different moments must not act in step.
-            jitter_seed: u64::from(std::process::id()) ^ u64::from(monotonic().subsec_nanos()),
+            jitter_seed,
             ..Backoff::default()
         },
         booting: std::thread::available_parallelism()

@@ -36,13 +36,14 @@ impl Shell {
             }
         }
         Status {
-            name: self.config.name.clone(),
+            name: self.adopted.config.name.clone(),
             state: report.state,
             generation: report.generation,
             uptime_ms: millis(now.saturating_sub(self.began)),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             master: MasterStatus {
                 pid: std::process::id(),
+                background: self.background,
             },
             agent,
             workers,

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
 use super::suspension::Wakefulness;
-use super::{Input, Shell};
+use super::{Input, Shell, Wish};
 use crate::journal::Journal;
 use crate::orphans;
 use crate::output::Output;
@@ -41,7 +41,7 @@ impl Shell {
         let often = self.notifier.watchdog_interval().unwrap_or(FAR);
         let mut watchdog = interval_at(Instant::now() + often, often);
         watchdog.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let patience = self.config.worker_timeout;
+        let patience = self.adopted.config.worker_timeout;
         let mut wakefulness = Wakefulness::new(BEAT, patience, boottime());
         self.happen(Event::Started);
         loop {
@@ -90,6 +90,7 @@ impl Shell {
                     self.stop("asked to by command", false);
                 }
             }
+            Input::Order { wish, to } => self.place(wish, "a command", Some(to)),
             Input::LauncherGone => {
                 if self.launcher.take().is_some() {
                     self.stop(
@@ -106,6 +107,9 @@ impl Shell {
             Signal::Stop(name) => self.stop(name, self.supervisor.is_stopping()),
             Signal::Quit => self.stop("SIGQUIT", true),
             Signal::Child => self.reap_orphans(),
+            Signal::Reload => self.place(Wish::Reload { agent: false }, "SIGHUP", None),
+            Signal::Scale(name, to) => self.place(Wish::Scale(to), name, None),
+            Signal::Reopen => self.reopen(),
             Signal::Dropped(name) => tracing::info!("{name} means nothing to this master"),
         }
     }
@@ -158,7 +162,10 @@ impl Shell {
 
     /// The answers to the beat before, as far as somebody decides by them.
     fn pass_beats_on(&mut self) {
-        let (timeout, recycle) = (self.config.worker_timeout, &self.config.recycle);
+        let (timeout, recycle) = (
+            self.adopted.config.worker_timeout,
+            &self.adopted.config.recycle,
+        );
         if timeout.is_zero() && recycle.max_requests == 0 {
             return;
         }

@@ -5,7 +5,6 @@ use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Release;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -267,7 +266,7 @@ impl Child {
             io::stdout().flush()?;
             rustix::stdio::dup2_stdout(stdout)?;
             rustix::stdio::dup2_stderr(stderr)?;
-            self.shared.output_restored.store(true, Release);
+            self.shared.output.restored();
             self.shared.link.wake();
         }
         Ok(())

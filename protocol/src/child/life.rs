@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::gauge::GaugeCells;
 use super::hook::{self, HookError};
 use super::news;
+use super::output;
 use super::shared::Shared;
 use super::shutdown::{DrainCause, Draining};
 use super::watch::{OVERRUN, leave};
@@ -54,8 +55,15 @@ pub async fn run(mut child: Child, mut life: impl Life) -> Exit {
             return Exit::Internal;
         }
     };
+    // Without it output stays where it is, when the log file is opened again.
+    let output = output::follow(Arc::clone(&child.shared)).inspect_err(|error| {
+        tracing::warn!("a log file opened again will not be noticed: {error}");
+    });
     let exit = live(&mut child, &mut life).await;
     beat.abort();
+    if let Ok(output) = output {
+        output.abort();
+    }
     news.abort();
     // What was counted since the master's last beat.
     let shared = &child.shared;

@@ -24,6 +24,7 @@ mod link;
 mod liveness;
 pub mod members;
 mod news;
+mod output;
 mod shared;
 mod shutdown;
 mod signals;

@@ -1,7 +1,6 @@
 //! What the watch thread and the runtime of one child both see.
 
 use std::io;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio_util::sync::CancellationToken;
@@ -10,6 +9,7 @@ use super::gauge::GaugeCells;
 use super::link::LinkWriter;
 use super::members::{Members, Snapshot};
 use super::news::News;
+use super::output::Output;
 use super::shutdown::Shutdown;
 use crate::boot::{Boot, ChildSettings};
 
@@ -27,8 +27,8 @@ pub(super) struct Shared {
     pub(super) master_lost: OnceLock<String>,
     /// Cancelled, so to speak, when egg-ready comes: a latch that any number of tasks can await.
     pub(super) egg_ready: CancellationToken,
-    /// Set when the process writes its output where its master does.
-    pub(super) output_restored: AtomicBool,
+    /// Where the process writes.
+    pub(super) output: Output,
 }
 
 impl Shared {
@@ -47,7 +47,7 @@ impl Shared {
             hook: Mutex::new(None),
             master_lost: OnceLock::new(),
             egg_ready: CancellationToken::new(),
-            output_restored: AtomicBool::new(false),
+            output: Output::new()?,
         })
     }
 

@@ -23,10 +23,10 @@
 //!
 //! Where a filter forbids it or the kernel is too old the table is shared, and everything works the same.
 
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::io::{self, PipeReader, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
-use std::sync::atomic::Ordering::Acquire;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -65,6 +65,7 @@ pub(super) fn start(reader: LinkReader, signals: PipeReader, child: &Child) -> i
         master: i32::try_from(child.master()).ok().and_then(Pid::from_raw),
         silence: MasterWatch::new(timeout, monotonic()),
         output: None,
+        separate: false,
     };
     let of_child: Vec<RawFd> = child
         .output
@@ -94,6 +95,8 @@ struct Watch {
     silence: MasterWatch,
     /// Where the master writes its output and errors; until the process is ready, and if they are ours.
     output: Option<(OwnedFd, OwnedFd)>,
+    /// Whether this thread has descriptors of its own.
+    separate: bool,
 }
 
 /// What a wait ended with.
@@ -110,6 +113,7 @@ impl Watch {
         // A handler of the author's may write to a descriptor that does not exist here.
         let _ = SigSet::all().thread_block();
         if let Ok(own) = sys::own_descriptors(of_child) {
+            self.separate = true;
             let mut own = own.into_iter();
             self.output = own.next().zip(own.next());
         }
@@ -118,7 +122,7 @@ impl Watch {
     fn run(&mut self) {
         loop {
             let woken = self.wait();
-            if self.shared.output_restored.load(Acquire) {
+            if self.shared.output.is_restored() {
                 self.restore_output();
             }
             if woken.signal {
@@ -204,16 +208,36 @@ impl Watch {
             Err(e) => return self.lose_master(format!("the link broke: {e}")),
         }
         loop {
-            let message = match self.reader.as_mut().map(LinkReader::next_frame) {
-                Some(Ok(Some(frame))) => read_message::<ToChild>(&frame),
-                Some(Ok(None)) | None => return,
-                Some(Err(error)) => Err(error.into()),
+            let Some(reader) = &mut self.reader else {
+                return;
+            };
+            let message = match reader.next_frame() {
+                Ok(Some(frame)) => read_message::<ToChild>(&frame)
+                    .map(|message| (message, reader.take_fds(frame.fds).unwrap_or_default())),
+                Ok(None) => return,
+                Err(error) => Err(error.into()),
             };
             match message {
-                Ok(message) => self.on_message(message),
+                Ok((ToChild::Output, fds)) => self.redirect(fds),
+                Ok((message, _)) => self.on_message(message),
                 Err(error) => {
                     return self.lose_master(format!("it wrote what cannot be read: {error}"));
                 }
+            }
+        }
+    }
+
+    /// The log file was opened again. This thread has its last words to write there, and the other threads,
+    /// which cannot see these descriptors, get them from here.
+    fn redirect(&mut self, mut fds: VecDeque<OwnedFd>) {
+        let (Some(stdout), Some(stderr)) = (fds.pop_front(), fds.pop_front()) else {
+            return;
+        };
+        self.shared.output.pass_on(&stdout, &stderr);
+        if self.separate {
+            self.output = Some((stdout, stderr));
+            if self.shared.output.is_restored() {
+                self.restore_output();
             }
         }
     }
@@ -233,8 +257,8 @@ impl Watch {
                 shared.link.send(&diagnosis);
             }
             ToChild::Drain { budget } => self.order(DrainCause::Asked, budget),
-            // Read once, before this thread began; a second one changes nothing.
-            ToChild::Boot(_) => {}
+            // The first was read before this thread began, the other comes with descriptors: see `redirect`.
+            ToChild::Boot(_) | ToChild::Output => {}
         }
     }
 

@@ -1,0 +1,54 @@
+//! What a running master asks of this side: the configuration again, and the log file again.
+
+use std::io;
+use std::path::PathBuf;
+
+use hatchery_master::{Config, Front, Reread};
+
+use super::args::Sources;
+use super::checked;
+use super::start::redirect;
+use crate::config;
+use crate::logging::Filter;
+
+/// Everything that a start was made of.
+#[derive(Debug)]
+pub(super) struct Facade {
+    /// The name the program was built with.
+    pub(super) app: String,
+    /// What its command line said.
+    pub(super) sources: Sources,
+    /// What was done before there was a master.
+    pub(super) began_with: config::Front,
+    /// Where standard output and standard error go, if to a file of ours.
+    pub(super) log_file: Option<PathBuf>,
+    pub(super) filter: Filter,
+}
+
+impl Front for Facade {
+    fn reread(&mut self) -> Result<Reread, String> {
+        let settings = checked(&self.app, self.sources.clone())
+            .map_err(|failure| failure.sentences.join("\n"))?;
+        let (now, then) = (&settings.front, &self.began_with);
+        let changes = [
+            ("daemon", now.daemon != then.daemon),
+            ("log_file", now.log_file != then.log_file),
+        ];
+        let fixed = changes.into_iter().filter(|(_, changed)| *changed);
+        Ok(Reread {
+            config: settings.config,
+            fixed: fixed.map(|(name, _)| name).collect(),
+        })
+    }
+
+    fn adopt(&mut self, config: &Config) {
+        self.filter.set(&config.log_level);
+    }
+
+    fn reopen_log(&mut self) -> io::Result<bool> {
+        match &self.log_file {
+            Some(path) => redirect(path).map(|()| true),
+            None => Ok(false),
+        }
+    }
+}
