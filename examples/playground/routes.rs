@@ -1,6 +1,7 @@
 //! What requests can do to the worker that answers them.
 
 use std::convert::Infallible;
+use std::io::{self, Write as _};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -36,6 +37,7 @@ pub(crate) fn router(context: WorkerContext) -> Router {
         .route("/block/{ms}", get(block))
         .route("/echo", post(echo).layer(DefaultBodyLimit::disable()))
         .route("/book/{entry}", post(book))
+        .route("/say/{words}", get(say))
         .route("/abort", any(abort))
         .route("/panic", any(panic))
         .route("/segv", any(segv))
@@ -117,6 +119,14 @@ async fn book(Path(entry): Path<String>) -> Result<String, (StatusCode, String)>
         Ok(()) => Ok(entry),
         Err(error) => Err((StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
     }
+}
+
+/// Writes a line on standard output and one into the log.
+async fn say(Path(words): Path<String>) -> String {
+    // A line that cannot be written is not this request's business.
+    let _ = writeln!(io::stdout(), "said {words}");
+    tracing::info!("logged {words}");
+    words
 }
 
 async fn abort() {

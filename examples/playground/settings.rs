@@ -46,23 +46,28 @@ impl Settings {
         }
     }
 
-    /// What a worker's `start` is to do *now*: the file, while it exists, replaces the variable.
+    /// What a worker's `start` is to do *now*: the file, while it exists, replaces the variable. So does one
+    /// beside the executable, which makes one build a bad one.
     ///
     /// # Errors
     ///
     /// The file is there but does not say so.
     pub(crate) fn worker_start(&self) -> Result<Fault, BoxError> {
-        let Some(path) = &self.fault_file else {
-            return Ok(self.worker_start);
-        };
-        let text = match fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(self.worker_start),
-            Err(error) => return Err(named("PLAYGROUND_FAULT_FILE", &error)),
-        };
-        text.trim()
-            .parse()
-            .map_err(|error: String| named("PLAYGROUND_FAULT_FILE", &error))
+        let own = env::current_exe()
+            .ok()
+            .map(|exe| exe.with_extension("fault"));
+        for path in self.fault_file.iter().chain(&own) {
+            let text = match fs::read_to_string(path) {
+                Ok(text) => text,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(named(&path.to_string_lossy(), &error)),
+            };
+            return text
+                .trim()
+                .parse()
+                .map_err(|error: String| named(&path.to_string_lossy(), &error));
+        }
+        Ok(self.worker_start)
     }
 }
 

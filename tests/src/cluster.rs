@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::command::{Ran, run};
 use crate::control::Control;
 use crate::ended::Ended;
-use crate::event::{Event, EventLog, Step, names, step};
+use crate::event::{Event, EventLog, Step, names, position, step};
 use crate::http::{self, Connection, Whoami};
 use crate::plan::Plan;
 use crate::process;
@@ -315,6 +315,16 @@ impl Cluster {
         });
     }
 
+    /// The workers' processes in order of slot, as the status shows them.
+    #[track_caller]
+    pub fn worker_pids(&self) -> Vec<u64> {
+        let status = self.status();
+        let workers = status["workers"].as_array().expect("workers").iter();
+        workers
+            .filter_map(|worker| worker["pid"].as_u64())
+            .collect()
+    }
+
     /// Sends a signal to the master alone.
     #[track_caller]
     pub fn signal(&self, signal: Signal) {
@@ -427,9 +437,9 @@ impl Cluster {
     /// As [`expect_orderly_end`](Self::expect_orderly_end), with children that all left by themselves.
     #[track_caller]
     pub fn stop(&self) -> Ended {
-        let mark = self.mark();
         let ended = self.expect_orderly_end();
-        for event in ended.events.iter().skip(mark) {
+        let begin = position(&ended.events, "stopping");
+        for event in ended.events.iter().skip(begin) {
             if event.event.ends_with("-exited") {
                 assert_eq!(event.why(), "exited with code 0", "{event:?}");
             }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -111,6 +112,8 @@ impl fmt::Display for Step {
 #[derive(Debug)]
 pub struct EventLog {
     path: PathBuf,
+    /// The file's number: it may be moved away, and another one begun.
+    file: u64,
     read: u64,
     partial: String,
     events: Vec<Event>,
@@ -121,6 +124,7 @@ impl EventLog {
     pub fn new(path: &Path) -> Self {
         Self {
             path: path.to_owned(),
+            file: 0,
             read: 0,
             partial: String::new(),
             events: Vec::new(),
@@ -131,6 +135,7 @@ impl EventLog {
     pub fn refresh(&mut self) -> &[Event] {
         let mut text = String::new();
         if let Ok(mut file) = File::open(&self.path)
+            && self.knows(&file)
             && file.seek(SeekFrom::Start(self.read)).is_ok()
             && let Ok(read) = file.read_to_string(&mut text)
         {
@@ -144,6 +149,17 @@ impl EventLog {
             }
         }
         &self.events
+    }
+
+    /// A file that is another one than before is read from its beginning.
+    fn knows(&mut self, file: &File) -> bool {
+        let Ok(number) = file.metadata().map(|metadata| metadata.ino()) else {
+            return false;
+        };
+        if std::mem::replace(&mut self.file, number) != number {
+            self.read = 0;
+        }
+        true
     }
 
     /// Everything seen at the last refresh.

@@ -27,6 +27,7 @@ pub mod command;
 pub mod control;
 pub mod crowd;
 pub mod daemon;
+pub mod deploy;
 pub mod ended;
 pub mod event;
 pub mod fifo;
@@ -66,6 +67,14 @@ pub use visitors::Visitors;
 macro_rules! playground {
     () => {
         $crate::Plan::new(env!("CARGO_BIN_EXE_playground"))
+    };
+}
+
+/// The path of a build that speaks another protocol than the playground's.
+#[macro_export]
+macro_rules! foreigner {
+    () => {
+        ::std::path::Path::new(env!("CARGO_BIN_EXE_foreigner"))
     };
 }
 

@@ -42,6 +42,8 @@ const FOREIGN: [&str; 3] = ["WEB_CONCURRENCY", "XDG_RUNTIME_DIR", "RUST_LOG"];
 #[derive(Debug, Clone)]
 pub struct Plan {
     program: PathBuf,
+    /// What commands are run with: the original, where the cluster runs a copy.
+    tool: PathBuf,
     flags: Vec<(String, OsString)>,
     listen: Vec<String>,
     extra: Vec<OsString>,
@@ -61,6 +63,7 @@ impl Plan {
             .unwrap();
         let plan = Self {
             program: program.into(),
+            tool: program.into(),
             flags: Vec::new(),
             listen: Vec::new(),
             extra: Vec::new(),
@@ -361,7 +364,7 @@ impl Plan {
 
     /// A command of the playground's for this cluster, as `status`.
     pub(crate) fn verb(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(&self.program);
+        let mut command = Command::new(&self.tool);
         command
             .args(args)
             .arg("--runtime-dir")

@@ -34,12 +34,19 @@ impl Traffic {
     /// Lets so many clients begin, and returns when each of them was answered.
     #[track_caller]
     pub fn begin(address: SocketAddr, clients: u64) -> Self {
+        Self::of(address, clients, 0)
+    }
+
+    /// The same with further clients who come anew for each request.
+    #[track_caller]
+    pub fn of(address: SocketAddr, staying: u64, coming: u64) -> Self {
         let over = Arc::new(AtomicBool::new(false));
         let answers = Arc::new(AtomicU64::new(0));
         let client = |number: u64| {
             let mut client = Client {
                 address,
                 number,
+                stays: number < staying,
                 over: Arc::clone(&over),
                 answers: Arc::clone(&answers),
                 sent: 0,
@@ -51,7 +58,7 @@ impl Traffic {
                 client.failures
             })
         };
-        let clients = (0..clients).map(client).collect();
+        let clients = (0..staying + coming).map(client).collect();
         let traffic = Self {
             over,
             answers,
@@ -105,6 +112,8 @@ impl Traffic {
 struct Client {
     address: SocketAddr,
     number: u64,
+    /// Whether it keeps a connection for its next request.
+    stays: bool,
     over: Arc<AtomicBool>,
     answers: Arc<AtomicU64>,
     sent: u64,
@@ -144,7 +153,7 @@ impl Client {
             self.worker = response.header("x-worker").and_then(|pid| pid.parse().ok());
             assert!(self.worker.is_some(), "nobody signed: {response:?}");
             self.answers.fetch_add(1, Relaxed);
-            if response.closes() {
+            if response.closes() || !self.stays {
                 return Ok(());
             }
         }
