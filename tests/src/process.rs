@@ -130,6 +130,12 @@ pub fn limit_descriptors(pid: u32, count: usize) {
     assert_eq!(ran.code, Some(0), "{ran:?}");
 }
 
+/// Resident memory of a process, in bytes.
+pub fn resident_bytes(pid: u32) -> u64 {
+    let size = field(pid, "VmRSS:").and_then(|words| words.first()?.parse::<u64>().ok());
+    size.unwrap_or_default() * 1024
+}
+
 /// How many threads a process has.
 pub fn threads(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count)

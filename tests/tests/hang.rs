@@ -140,7 +140,7 @@ fn what_a_worker_was_doing_is_told() {
         "request GET /sleep/3600000, since ",
         "request GET /block/3600000, since ",
         "hatchery-watch",
-        "playground:w0",
+        "playgroun:w0",
         "S (sleeping)",
     ] {
         assert!(dump.contains(part), "no {part} in {dump}");

@@ -75,7 +75,8 @@ fn by_requests(strategy: &str) {
             .count("hatchery_hung_total{role=\"worker\"}"),
         0
     );
-    cluster.stop();
+    // One may be about to be recycled.
+    cluster.expect_orderly_end();
 }
 
 each_strategy!(workers_that_have_served_enough_requests_are_replaced_and_none_fails => by_requests);
@@ -100,10 +101,7 @@ fn workers_that_have_lived_long_enough_are_replaced() {
         .iter()
         .find(|event| event.event == "recycling")
         .unwrap();
-    assert!(
-        first.why().contains("lifetime") || first.why().contains("lived"),
-        "{first:?}"
-    );
+    assert!(first.why().contains("long enough"), "{first:?}");
     assert_eq!(count(&events, "agent-exited"), 0, "the agent serves nobody");
     cluster.expect_orderly_end();
 }

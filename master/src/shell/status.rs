@@ -16,7 +16,7 @@ use crate::supervisor::SeatReport;
 impl Shell {
     pub(super) fn status(&self) -> Status {
         let now = monotonic();
-        let report = self.supervisor.report(now);
+        let report = self.supervisor.report();
         let mut agent = AgentStatus {
             pid: None,
             state: ChildState::Waiting,
