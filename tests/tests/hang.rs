@@ -1,6 +1,7 @@
 //! Processes that stand still: found out, asked what they do, killed and replaced. And those that only seem to.
 #![expect(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     reason = "a test fails by panicking, in its helpers, too"
 )]
 
