@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use hatchery_protocol::clock::monotonic;
 use hatchery_protocol::control::ClusterState;
 use tokio::sync::oneshot;
 
@@ -69,7 +68,7 @@ impl Shell {
     ) {
         self.orders.last += 1;
         let order = self.orders.last;
-        let reloading = self.supervisor.report(monotonic()).state == ClusterState::Reloading;
+        let reloading = self.supervisor.report().state == ClusterState::Reloading;
         let queued = reloading && matches!(wish, Wish::Reload { .. });
         let to = to.map(|to| {
             let (outcome, later) = oneshot::channel();

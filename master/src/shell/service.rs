@@ -68,7 +68,7 @@ impl Shell {
     fn is_alive(&self, freshness: std::time::Duration) -> bool {
         let now = monotonic();
         let fresh = |seen: std::time::Duration| now.saturating_sub(seen) <= freshness;
-        let report = self.supervisor.report(now);
+        let report = self.supervisor.report();
         let mut ready = report
             .seats
             .iter()
@@ -79,6 +79,6 @@ impl Shell {
     }
 
     fn status_line(&self) -> String {
-        status_line(&self.supervisor.report(monotonic()))
+        status_line(&self.supervisor.report())
     }
 }

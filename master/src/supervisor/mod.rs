@@ -14,20 +14,40 @@
 //! | `event` | what can happen |
 //! | `action` | what can be done |
 //! | `policy` | how long, how many, how patient |
-//! | `seat` | one place in the cluster and the process that holds it |
+//! | `seat` | one place in the cluster and the processes that hold it |
+//! | `places` | all places, and lists of those that something is to be done about |
 //! | `cluster` | the state of the whole: events in |
 //! | `reconcile` | the state of the whole: actions out |
+//! | `children` | processes exist, are ready, fail and die |
+//! | `news` | what they are told about each other |
+//! | `hang` | those that do not answer |
+//! | `recycle` | those that have worked enough |
+//! | `agent` | from one agent to the next |
+//! | `reload` | all slots to a new generation, or none |
+//! | `scale` | more slots, or fewer |
+//! | `upgrade` | a new master in the place of this one |
+//! | `stop` | the way out |
 //! | `report` | the state of the whole, for people |
 
 mod action;
+mod agent;
+mod children;
 mod cluster;
 mod event;
+mod hang;
+mod news;
+mod places;
 mod policy;
 mod reconcile;
+mod recycle;
+mod reload;
 mod report;
 #[cfg(test)]
 mod rules;
+mod scale;
 mod seat;
+mod stop;
+mod upgrade;
 
 pub use action::{Action, News, Note};
 pub use cluster::Supervisor;

@@ -35,6 +35,29 @@ pub struct Policy {
     pub exit_on_crash_loop: bool,
 }
 
+impl Recycle {
+    /// How many requests the worker with this incarnation may serve.
+    pub(super) fn quota(&self, incarnation: u64, seed: u64) -> Option<u64> {
+        let off = self.share(self.max_requests, incarnation, seed);
+        (self.max_requests > 0).then(|| (self.max_requests - off).max(1))
+    }
+
+    /// How long it may be ready.
+    pub(super) fn lifetime(&self, incarnation: u64, seed: u64) -> Option<Duration> {
+        let millis = u64::try_from(self.max_lifetime.as_millis()).unwrap_or(u64::MAX);
+        let off = self.share(millis, incarnation, seed);
+        (!self.max_lifetime.is_zero()).then(|| Duration::from_millis((millis - off).max(1)))
+    }
+
+    /// A share of `whole`: up to `jitter_percent` of it, and the same for the same worker.
+    fn share(&self, whole: u64, incarnation: u64, seed: u64) -> u64 {
+        let percent = u128::from(self.jitter_percent.min(100));
+        let dice = u128::from(mix(seed ^ incarnation));
+        let share = u128::from(whole) * percent * dice / 100 / u128::from(u32::MAX);
+        u64::try_from(share).unwrap_or(whole)
+    }
+}
+
 impl Default for Policy {
     /// One worker, and the timeouts that are documented as defaults.
     fn default() -> Self {
@@ -149,6 +172,30 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn workers_that_start_together_do_not_end_together() {
+        let recycle = Recycle {
+            max_requests: 1000,
+            max_lifetime: Duration::from_secs(1000),
+            jitter_percent: 10,
+            ..Recycle::default()
+        };
+        let mut quotas: Vec<_> = (1..=50).filter_map(|i| recycle.quota(i, 9)).collect();
+        assert!(
+            quotas.iter().all(|n| (900..=1000).contains(n)),
+            "{quotas:?}"
+        );
+        quotas.sort_unstable();
+        quotas.dedup();
+        assert!(quotas.len() > 20, "{quotas:?}");
+        let lifetimes = (1..=50).filter_map(|i| recycle.lifetime(i, 9));
+        for lifetime in lifetimes {
+            assert!((900..=1000).contains(&lifetime.as_secs()), "{lifetime:?}");
+        }
+        assert_eq!(Recycle::default().quota(1, 9), None);
+        assert_eq!(Recycle::default().lifetime(1, 9), None);
     }
 
     #[test]

@@ -4,23 +4,22 @@
 //! lost or doubled event harmless.
 
 use hatchery_protocol::event::EventName;
-use hatchery_protocol::exit::Exit;
-use hatchery_protocol::id::{ChildId, Seat};
-use hatchery_protocol::message::Member;
+use hatchery_protocol::exit::ExitKind;
+use hatchery_protocol::id::{ChildId, Generation, Seat};
 
-use super::action::{Action, News};
-use super::cluster::{Course, Supervisor, record};
+use super::action::Action;
+use super::cluster::{Course, Supervisor, note};
 use super::event::Now;
 use super::seat::{Occupant, Phase, Place};
 
 impl Supervisor {
     /// Compares what is wanted with what is.
     pub(super) fn reconcile(&mut self, now: Now, out: &mut Vec<Action>) {
-        self.kill_overdue(now, out);
+        self.look_after(now, out);
         match self.course {
             Course::Idle | Course::Finished => {}
             Course::Starting { listening } => {
-                self.fill_first_seats(out);
+                self.fill_seats(now, out);
                 self.tell_news(out);
                 if !listening && self.everybody_is_ready() {
                     self.course = Course::Starting { listening: true };
@@ -28,184 +27,232 @@ impl Supervisor {
                 }
             }
             Course::Serving | Course::Announced { .. } => {
-                self.fill_vacant_seats(now, out);
-                self.tell_news(out);
-                self.hatch(out);
-                self.forewarn(out);
+                while self.serve(now, out) {
+                    self.look_after(now, out);
+                }
             }
             Course::Stopping {
                 exit,
                 deadline,
                 at_once,
-            } => self.stop(now, exit, deadline, at_once, out),
+            } => {
+                self.press_successor(now, deadline, at_once, out);
+                self.stop(now, exit, deadline, at_once, out);
+            }
         }
+        self.settle();
+        self.places.rest();
+    }
+
+    /// What is due in the seats that something happened to.
+    fn look_after(&mut self, now: Now, out: &mut Vec<Action>) {
+        self.places.wake(now);
+        self.settle();
+        for seat in self.places.fresh() {
+            self.kill_overdue(now, seat, out);
+            self.watch(now, seat, out);
+            self.tend(now, seat, out);
+        }
+        self.settle();
+    }
+
+    /// True if something ended that others waited for, or something else is due already.
+    fn serve(&mut self, now: Now, out: &mut Vec<Action>) -> bool {
+        self.advance_upgrade(now, out);
+        self.advance_reload(out);
+        self.hand_over_agent(now, out);
+        self.settle();
+        self.fill_seats(now, out);
+        self.replace_outdated(now, out);
+        self.recycle(now, out);
+        self.settle();
+        self.tell_news(out);
+        self.hatch(out);
+        self.forewarn(out);
+        self.drain_dismissed(now, out);
+        self.settle();
+        self.conclude_scaling(out);
+        // Whoever was sent away in its start makes room for another one to boot.
+        let next = self
+            .next_spawn()
+            .into_iter()
+            .chain(self.places.next_due())
+            .min();
+        let due = next.is_some_and(|at| at <= now);
+        self.conclude_reload(out) || due
     }
 
     /// Kills who has had enough time.
-    fn kill_overdue(&mut self, now: Now, out: &mut Vec<Action>) {
-        let overdue: Vec<(ChildId, String)> = self
-            .occupants()
-            .filter(|occupant| occupant.deadline().is_some_and(|deadline| deadline <= now))
-            .map(|occupant| {
-                let cause = match (occupant.phase, occupant.id.seat) {
-                    (Phase::Draining { .. }, _) => "it did not finish in time and was killed",
-                    (_, Seat::Agent) => {
-                        "Agent::start did not finish within its start timeout and was killed"
-                    }
-                    (_, Seat::Worker(_)) => {
-                        "Worker::start did not finish within its start timeout and was killed"
-                    }
-                };
-                (occupant.id, cause.to_owned())
-            })
+    fn kill_overdue(&mut self, now: Now, seat: Seat, out: &mut Vec<Action>) {
+        let Some(place) = self.places.get(seat) else {
+            return;
+        };
+        let late = |deadline: Option<Now>| deadline.is_some_and(|deadline| deadline <= now);
+        let overdue: Vec<(ChildId, Phase)> = place
+            .processes()
+            .filter(|process| late(process.deadline()))
+            .map(|process| (process.id, process.phase))
             .collect();
-        for (child, cause) in overdue {
-            self.kill(child, cause, out);
+        for (child, phase) in overdue {
+            let (fate, cause) = match (phase, seat) {
+                (Phase::Draining { .. }, _) => (None, "it did not finish in time and was killed"),
+                (_, Seat::Agent) => (
+                    Some(ExitKind::StartTimeout),
+                    "Agent::start did not finish within its start timeout and was killed",
+                ),
+                (_, Seat::Worker(_)) => (
+                    Some(ExitKind::StartTimeout),
+                    "Worker::start did not finish within its start timeout and was killed",
+                ),
+            };
+            self.kill(child, fate, cause.to_owned(), out);
         }
     }
 
-    /// The agent first, and the workers when it is ready.
-    fn fill_first_seats(&mut self, out: &mut Vec<Action>) {
-        let agent_is_ready = self.places.get(&Seat::Agent).is_some_and(Place::is_ready);
-        for place in self.places.values_mut() {
-            let may_start = place.seat == Seat::Agent || agent_is_ready;
-            if may_start && place.occupant.is_none() {
-                self.incarnations += 1;
-                out.push(Action::Spawn {
-                    child: place.occupy(self.incarnations),
-                    generation: 1,
-                });
-            }
-        }
-    }
-
-    fn fill_vacant_seats(&mut self, now: Now, out: &mut Vec<Action>) {
-        for place in self.places.values_mut() {
-            if place.occupant.is_none() && place.vacant_until <= now {
-                self.incarnations += 1;
-                out.push(Action::Spawn {
-                    child: place.occupy(self.incarnations),
-                    generation: 1,
-                });
-            }
-        }
-    }
-
-    /// Tells who is ready when that is not what was told last. Before egg-ready only the agent hears of
-    /// workers: they learn of each other at once, when all of them are there.
-    fn tell_news(&mut self, out: &mut Vec<Action>) {
+    /// Puts the processes of one seat in their places.
+    fn tend(&mut self, now: Now, seat: Seat, out: &mut Vec<Action>) {
+        self.kill_failed_generation(seat, out);
         let serving = self.is_serving();
-        let agent = self.ready_agent();
-        let workers = self.ready_workers();
-        if serving && !self.told.everybody {
-            self.told.everybody = true;
-            self.told.workers.clear();
-        }
-        if agent != self.told.agent {
-            self.told.agent = agent;
-            self.tell(News::Agent(agent), |seat| seat != Seat::Agent, out);
-        }
-        if workers != self.told.workers {
-            self.told.workers.clone_from(&workers);
-            let heard_by = |seat| serving || seat == Seat::Agent;
-            self.tell(News::Workers(workers), heard_by, out);
-        }
-    }
-
-    fn tell(&self, news: News, hears: impl Fn(Seat) -> bool, out: &mut Vec<Action>) {
-        let to: Vec<ChildId> = self
-            .occupants()
-            .filter(|occupant| occupant.listens() && hears(occupant.id.seat))
-            .map(|occupant| occupant.id)
-            .collect();
-        if !to.is_empty() {
-            out.push(Action::Tell { to, news });
-        }
-    }
-
-    /// Tells each ready process once that everybody is.
-    fn hatch(&mut self, out: &mut Vec<Action>) {
-        for occupant in self
-            .places
-            .values_mut()
-            .filter_map(|p| p.occupant.as_mut())
-            .filter(|occupant| occupant.is_ready() && !occupant.hatched)
-        {
-            occupant.hatched = true;
-            out.push(Action::EggReady { child: occupant.id });
-        }
-    }
-
-    /// Tells each process once that a stop is to come. One that is still being created hears it then.
-    fn forewarn(&mut self, out: &mut Vec<Action>) {
-        if !matches!(self.course, Course::Announced { .. }) {
+        let stable = self.policy.backoff.stable;
+        let Some(place) = self.places.get(seat) else {
+            return;
+        };
+        let recovered = place.recovers_at(stable).is_some_and(|at| at <= now);
+        let waits = place.successor.as_ref();
+        let takes_over = seat != Seat::Agent
+            && serving
+            && (waits.is_some_and(Occupant::is_ready)
+                || waits.is_some() && place.occupant.is_none());
+        let expires = self.has_expired(now, place);
+        if !recovered && !takes_over && !expires {
             return;
         }
-        for occupant in self
-            .places
-            .values_mut()
-            .filter_map(|p| p.occupant.as_mut())
-            .filter(|occupant| occupant.listens() && occupant.pid.is_some() && !occupant.forewarned)
+        let Some(place) = self.places.edit(seat) else {
+            return;
+        };
+        if recovered {
+            place.looping = false;
+            place.deaths = 0;
+            if let Some(occupant) = &place.occupant {
+                out.push(note(occupant, EventName::Recovered, None));
+            }
+        }
+        if expires && let Some(occupant) = &mut place.occupant {
+            occupant.worn = Some("it has been at work for long enough".to_owned());
+        }
+        if takes_over {
+            // As if it had died: a process that was ready for long enough ends the row.
+            let ready_since = place.occupant.as_ref().and_then(|o| o.ready_since);
+            if ready_since.is_some_and(|since| since + stable <= now) {
+                place.deaths = 0;
+            }
+            take_over(place);
+        }
+    }
+
+    /// A process for each seat that has none and is due, as many at once as may boot.
+    fn fill_seats(&mut self, now: Now, out: &mut Vec<Action>) {
+        self.fill_agent(now, out);
+        if self.ready_agent().is_none() && !self.is_serving() {
+            return;
+        }
+        let generation = self.fill_generation();
+        while self.may_boot()
+            && let Some(&(at, seat)) = self.places.vacant.first()
+            && at <= now
         {
-            occupant.forewarned = true;
-            out.push(Action::Announce { child: occupant.id });
+            self.spawn(seat, generation, out);
+            self.settle();
         }
     }
 
-    /// Workers in parallel, then the agent, then the master itself. The one deadline is for all of them;
-    /// only the agent is promised a minimum, however long the workers took.
-    fn stop(&mut self, now: Now, exit: Exit, deadline: Now, at_once: bool, out: &mut Vec<Action>) {
-        if at_once {
-            for child in self.occupants().map(|o| o.id).collect::<Vec<_>>() {
-                self.kill(child, "the stop was to be at once".to_owned(), out);
+    fn fill_agent(&mut self, now: Now, out: &mut Vec<Action>) {
+        let Some(place) = self.places.get(Seat::Agent) else {
+            return;
+        };
+        if place.occupant.is_none() && place.vacant_until <= now && !self.agent_is_withheld() {
+            self.spawn(Seat::Agent, self.adopted, out);
+        }
+    }
+
+    /// When a process is to be created that nothing but time stands against.
+    pub(super) fn next_spawn(&self) -> Option<Now> {
+        if !self.is_serving() {
+            return None;
+        }
+        let vacant = self.places.vacant.first().filter(|_| self.may_boot());
+        let outdated = self.places.outdated.first().filter(|_| self.may_replace());
+        let worn = self.places.worn.first().filter(|_| self.may_recycle());
+        let workers = [vacant, outdated, worn]
+            .into_iter()
+            .flatten()
+            .map(|(at, _)| *at)
+            .min();
+        workers.into_iter().chain(self.next_agent()).min()
+    }
+
+    /// The agent is not counted: there is one, and workers that boot slowly must not keep it waiting.
+    pub(super) fn may_boot(&self) -> bool {
+        let limit = usize::try_from(self.policy.booting.max(1)).unwrap_or(usize::MAX);
+        self.places.tally.booting < limit
+    }
+
+    /// Creates a process for a seat: its occupant if it has none, else its successor.
+    pub(super) fn spawn(&mut self, seat: Seat, generation: Generation, out: &mut Vec<Action>) {
+        if let Some(place) = self.places.edit(seat) {
+            self.incarnations += 1;
+            let child = place.admit(self.incarnations, generation);
+            out.push(Action::Spawn { child, generation });
+        }
+    }
+
+    /// Asks those to leave whose seats others have now. Last of all, so that there is no moment in which
+    /// nobody takes clients.
+    fn drain_dismissed(&mut self, now: Now, out: &mut Vec<Action>) {
+        let budget = self.policy.drain_timeout;
+        let deadline = now + budget + self.policy.kill_after;
+        for seat in self.places.fresh() {
+            let dismissed = self.places.get(seat).is_some_and(|place| {
+                let mut leavers = place.leavers.iter();
+                leavers.any(|p| p.listens() && p.phase != Phase::Spawning)
+            });
+            if !dismissed {
+                continue;
             }
+            let Some(place) = self.places.edit(seat) else {
+                continue;
+            };
+            for leaver in place.leavers.iter_mut().filter(|p| p.listens()) {
+                if leaver.phase != Phase::Spawning {
+                    leaver.phase = Phase::Draining { deadline };
+                    out.push(note(leaver, EventName::Draining, leaver.cause.clone()));
+                    let child = leaver.id;
+                    out.push(Action::Drain { child, budget });
+                }
+            }
+        }
+    }
+}
+
+/// The successor holds the seat from now on.
+fn take_over(place: &mut Place) {
+    let newer = place.successor.as_ref().map(|s| s.generation);
+    let Some(occupant) = &place.occupant else {
+        place.occupant = place.successor.take();
+        return;
+    };
+    let worn = occupant.worn.clone();
+    let same = newer == Some(occupant.generation);
+    place.dismiss_occupant(
+        if same {
+            ExitKind::Recycled
         } else {
-            let workers_left = self.occupants().any(|o| o.id.seat != Seat::Agent);
-            let mut budget = deadline.saturating_sub(now);
-            if !workers_left {
-                budget = budget.max(self.policy.kill_after);
-            }
-            let kill_at = now + budget + self.policy.kill_after;
-            for occupant in self.places.values_mut().filter_map(|p| p.occupant.as_mut()) {
-                if workers_left && occupant.id.seat == Seat::Agent {
-                    continue;
-                }
-                match &mut occupant.phase {
-                    Phase::Booting { .. } | Phase::Ready { .. } => {
-                        occupant.phase = Phase::Draining { deadline: kill_at };
-                        let (child, seat) = (occupant.id, Some(occupant.id.seat));
-                        record(out, EventName::Draining, seat, occupant.pid, None);
-                        out.push(Action::Drain { child, budget });
-                    }
-                    // On its way already, for a reason of its own; the stop's deadline holds for it, too.
-                    Phase::Draining { deadline } => *deadline = (*deadline).min(kill_at),
-                    Phase::Spawning | Phase::Killed => {}
-                }
-            }
-        }
-        if self.occupants().next().is_none() {
-            self.course = Course::Finished;
-            record(out, EventName::Stopped, None, None, None);
-            out.push(Action::Exit { exit });
-        }
-    }
-
-    pub(super) fn occupants(&self) -> impl Iterator<Item = &Occupant> {
-        self.places.values().filter_map(|p| p.occupant.as_ref())
-    }
-
-    pub(super) fn everybody_is_ready(&self) -> bool {
-        self.places.values().all(Place::is_ready)
-    }
-
-    /// The agent's process, once it is ready.
-    pub fn ready_agent(&self) -> Option<u32> {
-        let agent = self.places.get(&Seat::Agent)?.occupant.as_ref()?;
-        agent.pid.filter(|_| agent.is_ready())
-    }
-
-    /// The ready workers, in order of slot.
-    pub fn ready_workers(&self) -> Vec<Member> {
-        self.places.values().filter_map(Place::member).collect()
-    }
+            ExitKind::Replaced
+        },
+        || match (worn, newer) {
+            (Some(worn), _) if same => worn,
+            (_, Some(generation)) => format!("a worker of generation {generation} took its place"),
+            (_, None) => "another worker took its place".to_owned(),
+        },
+    );
 }

@@ -5,7 +5,6 @@ use hatchery_protocol::exit::ExitKind;
 use hatchery_protocol::id::{ChildId, Generation, Seat};
 
 use super::cluster::{Course, Supervisor};
-use super::event::Now;
 use super::seat::Phase;
 
 /// The cluster at one moment.
@@ -42,19 +41,19 @@ pub struct SeatReport {
 
 impl Supervisor {
     /// What is, without changing it.
-    pub fn report(&self, now: Now) -> Report {
-        let backoff = &self.policy.backoff;
-        let looping = self.places.values().any(|p| p.in_crash_loop(now, backoff));
+    pub fn report(&self) -> Report {
         let state = match self.course {
             Course::Idle | Course::Starting { .. } => ClusterState::Starting,
-            Course::Serving if looping => ClusterState::Degraded,
+            Course::Serving if self.reload.is_some() => ClusterState::Reloading,
+            Course::Serving if !self.places.looping.is_empty() => ClusterState::Degraded,
             Course::Serving => ClusterState::Ready,
             Course::Announced { .. } | Course::Stopping { .. } | Course::Finished => {
                 ClusterState::Stopping
             }
         };
-        let seats = self.places.values().map(|place| {
-            let occupant = place.occupant.as_ref();
+        let seats = self.places.iter().map(|place| {
+            // Of a slot that is given up, whoever still finishes there.
+            let occupant = place.occupant.as_ref().or(place.leavers.first());
             SeatReport {
                 seat: place.seat,
                 child: occupant.map(|o| o.id),
@@ -67,14 +66,14 @@ impl Supervisor {
                     Phase::Killed => ChildState::Killed,
                 }),
                 restarts: place.spawns.saturating_sub(1),
-                last_exit: place.last_exit.clone(),
-                last_exit_kind: None,
-                generation: 1,
+                last_exit: place.last_exit.as_ref().map(|(_, cause)| cause.clone()),
+                last_exit_kind: place.last_exit.as_ref().map(|(kind, _)| *kind),
+                generation: occupant.map_or(self.adopted, |o| o.generation),
             }
         });
         Report {
             state,
-            generation: 1,
+            generation: self.adopted,
             seats: seats.collect(),
         }
     }

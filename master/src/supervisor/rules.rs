@@ -6,11 +6,19 @@
 
 mod announced_stop;
 mod bench;
+mod crash_loops;
 mod failed_start;
+mod hangs;
 mod healing;
 mod news;
+mod orders;
+mod recycling;
+mod reload;
+mod scaling;
+mod singletons;
 mod stale;
 mod start;
 mod stop;
 mod stop_during_start;
+mod upgrade;
 mod words;

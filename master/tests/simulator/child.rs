@@ -19,6 +19,10 @@ pub(crate) struct Process {
     pub(crate) spoiled: bool,
     /// It was asked or forced to leave.
     pub(crate) leaving: bool,
+    /// Since when its runtime does nothing, and whether the process does not answer either.
+    pub(crate) hangs: Option<(Now, bool)>,
+    /// What it has served.
+    pub(crate) requests: u64,
 }
 
 /// Something a child does.
@@ -27,6 +31,12 @@ pub(crate) enum Act {
     SayReady,
     SayFailed,
     BreakLink,
+    /// From now on its runtime does nothing; perhaps its process does not answer either.
+    Hang {
+        frozen: bool,
+    },
+    StandDown,
+    Beat,
     Die(Status),
 }
 
@@ -68,9 +78,14 @@ pub(crate) fn bad_boot(rng: &mut Rng, pace: &Pace, limit: Duration) -> Script {
 }
 
 /// What becomes of a child that was ready.
-pub(crate) fn bad_life(rng: &mut Rng) -> Script {
+pub(crate) fn bad_life(rng: &mut Rng, policy: &Policy) -> Script {
     let soon = a_while(rng);
     let then = a_while(rng);
+    // Where nobody is judged for it, nothing would ever come of it.
+    if !policy.worker_timeout.is_zero() && rng.chance(400) {
+        let frozen = rng.chance(500);
+        return vec![(soon, Act::Hang { frozen })];
+    }
     match rng.below(8) {
         0 | 1 => vec![(soon, CRASH)],
         2 => vec![(soon, LEAVE)],

@@ -4,13 +4,14 @@ use hatchery_master::supervisor::{Now, Supervisor};
 use hatchery_protocol::id::Seat;
 
 use crate::judge::{Era, Judge, Stop};
-use crate::known::{Known, Membership, State};
+use crate::known::{Known, State};
 use crate::verdict::{Verdict, ensure};
 
 impl Judge {
     /// What the supervisor should have done by now, whatever the event was.
     pub(super) fn nothing_is_missing(&mut self, now: Now) -> Verdict {
         self.find_truth();
+        self.forget_old_deaths(now);
         self.hold_to_deadline(now);
         let late = self.pace.timer;
         for known in self.children.values() {
@@ -20,12 +21,38 @@ impl Judge {
             })?;
             let overdue = known.patience().is_some_and(|p| p.latest + late < now);
             ensure(!overdue, || format!("{id} is overdue and lives"))?;
+            let before = now.saturating_sub(late + Now::from_millis(1));
+            let hung = known.is_hung(before, &self.policy) && !known.dismissed;
+            ensure(!hung, || format!("{id} hangs and lives"))?;
+            ensure(!known.lingers(before, &self.policy), || {
+                format!("{id} did not stand down and lives")
+            })?;
         }
         match self.era {
             Era::Idle | Era::Over => Ok(()),
             Era::Starting => self.starts_properly(),
             Era::Serving => self.serves_properly(now),
             Era::Stopping(stop) => self.stops_properly(now, stop),
+        }
+    }
+
+    /// A seat that was well for long enough begins a new row.
+    fn forget_old_deaths(&mut self, now: Now) {
+        let stable = self.policy.backoff.stable;
+        let children = &self.children;
+        let crash_loop = i32::try_from(self.policy.backoff.crash_loop).unwrap_or(i32::MAX);
+        let loops = self
+            .vacant
+            .iter_mut()
+            .filter(|(_, row)| row.deaths >= crash_loop);
+        for (seat, row) in loops {
+            let held = children
+                .values()
+                .filter(|k| k.id.seat == *seat && k.is_member());
+            let well = |k: &Known| k.ready_since.is_some_and(|since| since + stable <= now);
+            if held.into_iter().any(well) {
+                row.deaths = 0;
+            }
         }
     }
 
@@ -50,8 +77,9 @@ impl Judge {
 
     fn starts_properly(&self) -> Verdict {
         for seat in self.seats() {
-            let may_wait = seat != Seat::Agent && self.truth.agent.is_none();
-            let filled = self.children.contains_key(&seat);
+            let no_agent = self.truth.agent.is_none();
+            let may_wait = seat != Seat::Agent && (no_agent || !self.may_boot());
+            let filled = self.holders(seat).next().is_some();
             ensure(filled || may_wait, || format!("{seat} should be spawned"))?;
         }
         ensure(self.asked_to_listen || !self.all_ready(), || {
@@ -69,31 +97,81 @@ impl Judge {
         Ok(())
     }
 
-    fn serves_properly(&self, now: Now) -> Verdict {
-        for seat in self.seats() {
-            if let Some(known) = self.children.get(&seat) {
-                let hatched = known.hatched || !known.is_ready();
-                ensure(hatched, || format!("{} was not told egg-ready", known.id))?;
-                let forewarned = self.announced.is_none() || known.forewarned || !known.stays();
-                ensure(forewarned, || {
-                    format!("{} does not know of the stop", known.id)
-                })?;
-                let right = !known.listens() || self.is_informed(known);
-                ensure(right, || self.misinformed(known))?;
-            } else if let Some(vacancy) = self.vacant.get(&seat) {
-                let wait = self.policy.backoff.cap + self.pace.timer;
-                let refilled = vacancy.deaths > 1 && now <= vacancy.since + wait;
-                ensure(refilled, || format!("{seat} should be filled again"))?;
-            }
+    fn serves_properly(&mut self, now: Now) -> Verdict {
+        let on_duty = self
+            .children
+            .values()
+            .filter(|known| known.is_on_duty())
+            .count();
+        let elsewhere = usize::from(self.rollout.successor_is_on_duty());
+        ensure(on_duty + elsewhere <= 1, || {
+            format!("{} on duty at once", on_duty + elsewhere)
+        })?;
+        for known in self.children.values() {
+            let waits = known.is_member() && !known.hatched;
+            ensure(!waits || self.may_stay_unhatched(known), || {
+                format!("{} was not told egg-ready", known.id)
+            })?;
+            let unaware = self.announced.is_some() && known.stays() && !known.dismissed;
+            ensure(!unaware || known.forewarned, || {
+                format!("{} does not know of the stop", known.id)
+            })?;
+            ensure(!known.listens() || self.is_informed(known), || {
+                self.misinformed(known)
+            })?;
+            let sent_away = known.dismissed && known.stays();
+            ensure(!sent_away, || format!("{} should be drained", known.id))?;
         }
+        for seat in self.seats() {
+            if self.holders(seat).next().is_some() {
+                continue;
+            }
+            let withheld = seat == Seat::Agent && self.withholds_agent();
+            let full = seat != Seat::Agent && !self.may_boot();
+            let wait = self.policy.backoff.cap + self.pace.timer;
+            let row = self.vacant.get(&seat);
+            let waits = row.is_some_and(|row| row.waits() && now <= row.since + wait);
+            ensure(withheld || full || waits, || {
+                format!("{seat} should be filled again")
+            })?;
+        }
+        self.keeps_its_strength()
+    }
+
+    /// Whatever is replaced, reloaded or recycled: without deaths there are as many at work as there are
+    /// to be, at every moment.
+    fn keeps_its_strength(&mut self) -> Verdict {
+        let all = self
+            .seats()
+            .skip(1)
+            .all(|seat| self.at_work(seat).is_some());
+        ensure(all || !self.undisturbed, || {
+            format!(
+                "only {} of {} are at work",
+                self.truth.workers.len(),
+                self.workers
+            )
+        })?;
+        self.undisturbed |= all;
         Ok(())
+    }
+
+    /// An agent that is ready may have to wait for another one to leave.
+    fn may_stay_unhatched(&self, known: &Known) -> bool {
+        let others = self.children.values().any(Known::is_on_duty);
+        let undecided = known.generation != self.rollout.adopted;
+        !known.is_worker() && (others || undecided || self.withholds_agent())
+    }
+
+    const fn withholds_agent(&self) -> bool {
+        use crate::rollout::Successor;
+        self.rollout.successor_is_on_duty() || matches!(self.rollout.successor, Successor::Ready)
     }
 
     fn stops_properly(&self, now: Now, stop: Stop) -> Verdict {
         ensure(self.closed, || "the addresses should be closed".to_owned())?;
-        ensure(!self.children.is_empty(), || {
-            "the master should exit".to_owned()
-        })?;
+        let alone = self.children.is_empty() && !self.awaits_successor();
+        ensure(!alone, || "the master should exit".to_owned())?;
         let longest = crate::known::longest_stop(&self.policy, &self.pace);
         ensure(now <= stop.since + longest, || {
             format!("it takes more than {longest:?} to stop")
@@ -119,6 +197,11 @@ impl Judge {
         Ok(())
     }
 
+    const fn awaits_successor(&self) -> bool {
+        use crate::rollout::Successor;
+        !matches!(self.rollout.successor, Successor::None | Successor::Serves)
+    }
+
     /// The supervisor's own account has to match, and its clock has to go forward.
     pub(super) fn agrees_with(&self, now: Now, heart: &Supervisor) -> Verdict {
         let deadline = heart.deadline();
@@ -139,17 +222,25 @@ impl Judge {
         ensure(heart.is_serving() == self.serves(), || {
             "is it serving or not?".to_owned()
         })?;
-        let account = Membership {
-            agent: heart.ready_agent(),
-            workers: heart.ready_workers(),
-        };
-        ensure(account == self.truth, || {
+        if stopping {
+            return Ok(());
+        }
+        let account = heart.ready_workers();
+        ensure(account == self.truth.workers, || {
             format!("{account:?}, but it is {:?}", self.truth)
-        })
+        })?;
+        let mut agents = self.holders(Seat::Agent).filter(|known| known.is_member());
+        let named = |known: &Known| known.pid == self.truth.agent;
+        let right = match self.truth.agent {
+            Some(_) => agents.any(named),
+            // At the most one that is not to be at work yet.
+            None => agents.all(|known| !known.hatched),
+        };
+        ensure(right, || format!("{:?} is not an agent", self.truth.agent))
     }
 
     /// Every seat is taken by somebody who is ready, hatched and knows everybody.
-    pub(crate) fn is_whole(&self, now: Now) -> Verdict {
+    pub(crate) fn is_whole(&mut self, now: Now) -> Verdict {
         ensure(self.serves() && self.all_ready(), || {
             format!("not healed at {now:?}")
         })?;

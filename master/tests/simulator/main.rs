@@ -20,7 +20,9 @@ mod child;
 mod duties;
 mod judge;
 mod known;
+mod operators;
 mod rng;
+mod rollout;
 mod scenario;
 mod shell;
 mod tally;
@@ -97,6 +99,20 @@ fn a_seed_is_a_life() {
 #[test]
 fn seed_176_a_failure_crosses_the_answer_to_listen() {
     replay(176);
+}
+
+/// A slot that was given up in a row of deaths was wanted again: its first process had to wait (84). A worker
+/// that was sent away in its start made room for another one to boot, and nobody used it (731).
+#[test]
+fn seeds_84_and_731_slots_come_and_go() {
+    replay(84);
+    replay(731);
+}
+
+/// A new agent took the place of one in a crash loop, and had been well for long enough already.
+#[test]
+fn seed_9658_a_new_agent_ends_a_crash_loop() {
+    replay(9658);
 }
 
 /// `start` failed, then came `ready` all the same: a worker (37) and an agent (53) were taken for good.

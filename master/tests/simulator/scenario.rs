@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use hatchery_master::supervisor::{Backoff, Now, Policy};
+use hatchery_master::supervisor::{Backoff, Now, Policy, Recycle};
 
 use crate::rng::Rng;
+
+/// How often processes answer, in the worlds where that matters.
+pub(crate) const BEAT: Duration = Duration::from_secs(5);
 
 /// Everything that is drawn before the first event.
 pub(crate) struct Scenario {
@@ -18,7 +21,33 @@ pub(crate) struct Scenario {
     pub(crate) echoes: u64,
     /// When somebody speaks of the dead or of strangers.
     pub(crate) rumours: Vec<Now>,
+    /// What operators ask for, and when.
+    pub(crate) wishes: Vec<(Now, Wish)>,
+    /// How often what the shell is asked for fails, and how often a new build is a bad one, per thousand.
+    pub(crate) mishaps: u64,
     pub(crate) ending: Ending,
+}
+
+/// What an operator may ask for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Wish {
+    Reload { agent: bool },
+    Scale(hatchery_master::supervisor::Scale),
+    Upgrade,
+}
+
+impl Wish {
+    fn draw(rng: &mut Rng) -> Self {
+        use hatchery_master::supervisor::Scale;
+        match rng.below(10) {
+            0..=2 => Self::Reload { agent: false },
+            3 | 4 => Self::Reload { agent: true },
+            5 => Self::Scale(Scale::Up),
+            6 => Self::Scale(Scale::Down),
+            7 => Self::Scale(Scale::To(u32::try_from(rng.below(9)).unwrap_or(1))),
+            _ => Self::Upgrade,
+        }
+    }
 }
 
 /// The longest that things take in this world.
@@ -54,6 +83,13 @@ const fn ms(n: u64) -> Duration {
 }
 
 impl Scenario {
+    /// Whether anybody is interested in beats.
+    pub(crate) fn beats(&self) -> bool {
+        let recycle = &self.policy.recycle;
+        let counted = recycle.max_requests > 0 || recycle.max_memory > 0 || recycle.kill_memory > 0;
+        counted || !self.policy.worker_timeout.is_zero()
+    }
+
     pub(crate) fn draw(rng: &mut Rng) -> Self {
         let pace = Pace {
             spawn: rng.of_any_size(ms(0), ms(500)),
@@ -76,10 +112,26 @@ impl Scenario {
                 crash_loop: u32::try_from(1 + rng.below(5)).unwrap_or(1),
                 jitter_seed: rng.below(u64::MAX),
             },
-            booting: 64,
+            booting: u32::try_from(rng.pick(&[1, 2, 4, 64, 64], 64)).unwrap_or(1),
+            surge: u32::try_from(1 + rng.below(3)).unwrap_or(1),
             worker_timeout: ms(0),
+            stand_down_timeout: rng.of_any_size(ms(100), ms(3000)),
+            upgrade_timeout: ms(rng.pick(&[0, 20_000, 120_000], 0)),
             ..Policy::default()
         };
+        // Each of them makes a world of many beats, so in few of them.
+        if rng.chance(60) {
+            policy.worker_timeout = rng.of_any_size(ms(12_000), ms(60_000));
+        }
+        if rng.chance(60) {
+            policy.recycle = Recycle {
+                max_requests: rng.pick(&[0, 0, 50, 500], 0),
+                max_lifetime: rng.pick(&[ms(0), ms(60_000), ms(300_000)], ms(0)),
+                max_memory: rng.pick(&[0, 1000], 0),
+                kill_memory: rng.pick(&[0, 2000], 0),
+                jitter_percent: rng.pick(&[0, 10, 50], 0),
+            };
+        }
         // Of a number that was drawn already, so that every seed is the life that it was before.
         if policy.backoff.jitter_seed.is_multiple_of(3) {
             policy.pre_stop_delay = ms(policy.backoff.jitter_seed / 3 % 60_000);
@@ -104,9 +156,18 @@ impl Scenario {
                 }),
             }
         };
+        let wishes = if rng.chance(500) { 1 + rng.below(6) } else { 0 };
+        let wishes = (0..wishes).map(|_| {
+            let at = rng.of_any_size(ms(0), horizon);
+            (at, Wish::draw(rng))
+        });
+        let wishes = wishes.collect();
+        let mishaps = rng.pick(&[0, 50, 300], 0);
         let rumours = (0..rng.below(8)).map(|_| rng.of_any_size(ms(0), horizon));
         Self {
             rumours: rumours.collect(),
+            wishes,
+            mishaps,
             start_faults: rng.pick(&[0, 0, 0, 0, 10, 100], 0),
             faults: rng.pick(&[0, 50, 500, 950], 0),
             echoes: rng.pick(&[0, 0, 20, 200], 0),

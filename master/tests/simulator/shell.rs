@@ -1,19 +1,18 @@
 //! What the shell would do, with model children where there is a system else.
 
 use hatchery_master::supervisor::{Action, Death, Event, Now};
-use hatchery_protocol::id::{ChildId, Role};
+use hatchery_protocol::id::{ChildId, Generation, Role};
 
 use crate::child::{self, Act, Process, Script};
 use crate::rng::Rng;
-use crate::scenario::Scenario;
-use crate::verdict::Verdict;
+use crate::scenario::{BEAT, Scenario};
 use crate::world::{Happening, World};
 
 impl World<'_> {
     /// What the shell would do.
-    pub(super) fn perform(&mut self, action: &Action) -> Verdict {
+    pub(super) fn perform(&mut self, action: &Action) {
         match action.clone() {
-            Action::Spawn { child, .. } => self.spawn(child)?,
+            Action::Spawn { child, generation } => self.spawn(child, generation),
             Action::Listen => {
                 let after = self.rng.up_to(self.scenario.pace.delivery);
                 let answer = if self.rng.chance(20) && !self.calm {
@@ -39,39 +38,40 @@ impl World<'_> {
             }
             Action::EggReady { child } => {
                 if self.goes_wrong() {
-                    let script = child::bad_life(&mut self.rng);
+                    let script = child::bad_life(&mut self.rng, &self.scenario.policy);
                     self.follow(child, self.now, script);
                 }
             }
+            Action::StandDown { child } => {
+                let longest = self.scenario.policy.stand_down_timeout;
+                if !self.goes_wrong() {
+                    let after = self.rng.of_any_size(Now::ZERO, longest * 2);
+                    self.follow(child, self.now, vec![(after, Act::StandDown)]);
+                }
+            }
+            Action::Stage { order } => self.stage(order),
+            Action::Slots { slots } => self.make_slots(slots),
+            Action::LaunchSuccessor { .. } => self.launch_successor(),
+            Action::Commit => self.commit_successor(),
+            Action::EndSuccessor { at_once } => self.end_successor(at_once),
             Action::Tell { .. }
             | Action::Announce { .. }
             | Action::CloseListeners
             | Action::HandOverListeners
-            | Action::Stage { .. }
             | Action::Adopt
             | Action::Unstage
-            | Action::Slots { .. }
             | Action::Diagnose { .. }
-            | Action::StandDown { .. }
-            | Action::LaunchSuccessor { .. }
-            | Action::Commit
-            | Action::EndSuccessor { .. }
-            | Action::Finished { .. }
             | Action::Record(_)
+            | Action::Finished { .. }
             | Action::Exit { .. } => {}
         }
-        Ok(())
     }
 
-    fn spawn(&mut self, child: ChildId) -> Verdict {
-        if let Some(other) = self.processes.keys().find(|c| c.seat == child.seat) {
-            return Err(format!("{child} is spawned while {other} lives"));
-        }
+    fn spawn(&mut self, child: ChildId, generation: Generation) {
         let born = self.now + self.rng.up_to(self.scenario.pace.spawn);
         if self.goes_wrong() && self.rng.chance(200) {
             let error = "no memory".to_owned();
-            self.deliver(born, Event::SpawnFailed { child, error });
-            return Ok(());
+            return self.deliver(born, Event::SpawnFailed { child, error });
         }
         let pid = self.pid();
         let process = Process {
@@ -81,10 +81,13 @@ impl World<'_> {
             was_ready: false,
             spoiled: false,
             leaving: false,
+            hangs: None,
+            requests: 0,
         };
         self.processes.insert(child, process);
         self.deliver(born, Event::Spawned { child, pid });
-        let script = if self.goes_wrong() {
+        let bad_build = self.bad_builds.contains(&generation) && self.rng.chance(300);
+        let script = if self.goes_wrong() || bad_build && !self.calm {
             let limit = match child.seat.role() {
                 Role::Agent => self.scenario.policy.agent_start_timeout,
                 Role::Worker | Role::Master => self.scenario.policy.worker_start_timeout,
@@ -94,13 +97,12 @@ impl World<'_> {
             child::good_boot(&mut self.rng, &self.scenario.pace)
         };
         self.follow(child, born, script);
-        Ok(())
     }
 
     /// Pids are small and come again, as those of the system do; two at a time they never are.
     fn pid(&mut self) -> u32 {
         loop {
-            self.next_pid = 2 + self.next_pid % 30;
+            self.next_pid = 2 + self.next_pid % 97;
             if self.processes.values().all(|p| p.pid != self.next_pid) {
                 return self.next_pid;
             }
@@ -134,8 +136,11 @@ impl World<'_> {
                 let first = !std::mem::replace(&mut process.was_ready, true);
                 process.spoiled |= !first;
                 if first && bad {
-                    let script = child::bad_life(&mut self.rng);
+                    let script = child::bad_life(&mut self.rng, &self.scenario.policy);
                     self.follow(child, self.now, script);
+                }
+                if first && self.scenario.beats() {
+                    self.follow(child, self.now, vec![(BEAT, Act::Beat)]);
                 }
                 Event::Ready { child }
             }
@@ -149,6 +154,13 @@ impl World<'_> {
                 let reason = "nonsense".to_owned();
                 Event::LinkBroken { child, reason }
             }
+            Act::Hang { frozen } => {
+                process.spoiled = true;
+                process.hangs = Some((self.now, frozen));
+                return;
+            }
+            Act::StandDown => Event::StoodDown { child },
+            Act::Beat => return self.beat(child),
             Act::Die(status) => {
                 let death = Death {
                     status,
@@ -162,6 +174,35 @@ impl World<'_> {
         if let Act::Die(_) = act {
             self.processes.remove(&child);
             self.dead.push(child);
+        }
+    }
+
+    fn beat(&mut self, child: ChildId) {
+        let served = self.rng.below(20);
+        let bytes = self.rng.below(1000) + self.rng.below(1000) * self.rng.below(2);
+        let Some(process) = self.processes.get_mut(&child) else {
+            return;
+        };
+        process.requests += served;
+        let requests = process.requests;
+        let frozen = process.hangs.is_some_and(|(_, frozen)| frozen);
+        let since = process.hangs.map_or(self.now, |(since, _)| since);
+        self.follow(child, self.now, vec![(BEAT, Act::Beat)]);
+        if !frozen {
+            let runtime_age = self.now.saturating_sub(since);
+            self.report(
+                child,
+                Event::Beat {
+                    child,
+                    runtime_age,
+                    requests,
+                },
+            );
+        }
+        // Far too much is a fault, so only while there are faults.
+        if !self.calm && self.rng.chance(100) {
+            let bytes = if self.goes_wrong() { bytes * 2 } else { bytes };
+            self.report(child, Event::Memory { child, bytes });
         }
     }
 
@@ -181,7 +222,7 @@ impl World<'_> {
         self.deliver(at, event);
     }
 
-    fn goes_wrong(&mut self) -> bool {
+    pub(super) fn goes_wrong(&mut self) -> bool {
         let faults = if self.judge.is_starting() {
             self.scenario.start_faults
         } else {

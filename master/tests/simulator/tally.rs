@@ -18,6 +18,15 @@ pub(crate) struct Tally {
     pub(crate) announced: u64,
     /// Schedules that were stopped at once, from the beginning or later.
     pub(crate) at_once: u64,
+    pub(crate) recycled: u64,
+    pub(crate) reloaded: u64,
+    pub(crate) turned_back: u64,
+    pub(crate) scaled: u64,
+    pub(crate) committed: u64,
+    pub(crate) stood_down: u64,
+    pub(crate) hung: u64,
+    pub(crate) orders_done: u64,
+    pub(crate) orders_refused: u64,
     pub(crate) exits_0: u64,
     pub(crate) exits_3: u64,
     pub(crate) exits_5: u64,
@@ -25,7 +34,7 @@ pub(crate) struct Tally {
 
 impl Tally {
     /// Each count, for the check that none of them is nothing.
-    pub(crate) const fn counts(&self) -> [u64; 12] {
+    pub(crate) const fn counts(&self) -> [u64; 21] {
         [
             self.schedules,
             self.steps,
@@ -36,6 +45,15 @@ impl Tally {
             self.drains,
             self.announced,
             self.at_once,
+            self.recycled,
+            self.reloaded,
+            self.turned_back,
+            self.scaled,
+            self.committed,
+            self.stood_down,
+            self.hung,
+            self.orders_done,
+            self.orders_refused,
             self.exits_0,
             self.exits_3,
             self.exits_5,
@@ -54,6 +72,15 @@ impl AddAssign for Tally {
         self.drains += other.drains;
         self.announced += other.announced;
         self.at_once += other.at_once;
+        self.recycled += other.recycled;
+        self.reloaded += other.reloaded;
+        self.turned_back += other.turned_back;
+        self.scaled += other.scaled;
+        self.committed += other.committed;
+        self.stood_down += other.stood_down;
+        self.hung += other.hung;
+        self.orders_done += other.orders_done;
+        self.orders_refused += other.orders_refused;
         self.exits_0 += other.exits_0;
         self.exits_3 += other.exits_3;
         self.exits_5 += other.exits_5;

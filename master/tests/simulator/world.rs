@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hatchery_master::supervisor::{Action, Event, Now, Supervisor};
+use hatchery_master::supervisor::{Action, Event, Now, Order, SuccessorNews, Supervisor};
 use hatchery_protocol::id::{ChildId, Seat};
 
 use crate::agenda::Agenda;
 use crate::child::{self, Act, Process};
 use crate::judge::Judge;
+use crate::operators;
 use crate::rng::Rng;
-use crate::scenario::{Ending, Scenario};
+use crate::scenario::{BEAT, Ending, Scenario, Wish};
 use crate::tally::Tally;
 use crate::trace::Trace;
 use crate::verdict::Verdict;
@@ -31,6 +32,13 @@ pub(crate) struct World<'t> {
     /// Gone processes, for those who speak of the dead.
     pub(super) dead: Vec<ChildId>,
     pub(super) calm: bool,
+    /// How many executables were opened, and which of them are bad.
+    pub(super) builds: u64,
+    pub(super) bad_builds: Vec<u64>,
+    /// How many new masters were started, how many of them are gone, which one may serve.
+    pub(super) masters: u64,
+    pub(super) masters_gone: u64,
+    pub(super) committed: u64,
     actions: Vec<Action>,
     tally: Tally,
     trace: &'t mut Trace,
@@ -44,6 +52,11 @@ pub(crate) enum Happening {
         act: Act,
     },
     Rumour,
+    Wish(Order, Wish),
+    OfSuccessor(u64, SuccessorNews),
+    SuccessorGone(u64),
+    /// A new master that did not get anywhere is ended by somebody.
+    SuccessorStuck(u64),
     Calm,
     /// Everything has to be well by now.
     Healed,
@@ -65,6 +78,11 @@ impl<'t> World<'t> {
             next_pid: 2,
             dead: Vec::new(),
             calm: false,
+            builds: 1,
+            bad_builds: Vec::new(),
+            masters: 0,
+            masters_gone: 0,
+            committed: 0,
             actions: Vec::new(),
             tally: Tally::default(),
             trace,
@@ -78,6 +96,10 @@ impl<'t> World<'t> {
         for at in std::mem::take(&mut self.scenario.rumours) {
             self.schedule(at, Happening::Rumour);
         }
+        let wishes = std::mem::take(&mut self.scenario.wishes);
+        for (order, (at, wish)) in (1..).zip(wishes) {
+            self.schedule(at, Happening::Wish(order, wish));
+        }
         match self.scenario.ending {
             Ending::Stop { at, at_once, again } => {
                 self.deliver(at, stop(at_once));
@@ -87,11 +109,16 @@ impl<'t> World<'t> {
             }
             Ending::Calm { at } => self.schedule(at, Happening::Calm),
         }
+        let mut steps = 0;
         while !self.judge.is_over() {
             self.step()?;
-            if self.tally.steps > MOST_STEPS {
+            steps += 1;
+            if steps > MOST_STEPS {
                 return Err(format!("no end after {MOST_STEPS} steps"));
             }
+        }
+        if self.masters > self.masters_gone && !self.judge.handed_over() {
+            return Err("the master left, the new one did not".to_owned());
         }
         if let Some(survivor) = self.processes.keys().next() {
             return Err(format!("the master left, {survivor} did not"));
@@ -137,6 +164,29 @@ impl<'t> World<'t> {
                 let rumour = self.rumour();
                 return self.tell_supervisor(rumour);
             }
+            Happening::Wish(order, wish) => {
+                if !self.calm {
+                    let wish = operators::wish(order, wish);
+                    return self.tell_supervisor(wish);
+                }
+            }
+            Happening::OfSuccessor(which, news) => {
+                if let Some(event) = self.successor_says(which, news) {
+                    return self.tell_supervisor(event);
+                }
+            }
+            Happening::SuccessorGone(which) => {
+                if let Some(event) = self.successor_goes(which) {
+                    return self.tell_supervisor(event);
+                }
+            }
+            Happening::SuccessorStuck(which) => {
+                if self.committed < which
+                    && let Some(event) = self.successor_goes(which)
+                {
+                    return self.tell_supervisor(event);
+                }
+            }
             Happening::Calm => self.calm_down(),
             Happening::Healed => {
                 self.judge.is_whole(self.now)?;
@@ -158,7 +208,7 @@ impl<'t> World<'t> {
         }
         self.judge.judges(self.now, &actions, &self.supervisor)?;
         for action in &actions {
-            self.perform(action)?;
+            self.perform(action);
         }
         actions.clear();
         self.actions = actions;
@@ -172,7 +222,28 @@ impl<'t> World<'t> {
             incarnation: u64::MAX,
         };
         let child = self.rng.pick(&self.dead, stranger);
-        match self.rng.below(9) {
+        match self.rng.below(18) {
+            9 => Event::Beat {
+                child,
+                runtime_age: Duration::from_secs(100),
+                requests: u64::MAX,
+            },
+            10 => Event::Memory {
+                child,
+                bytes: u64::MAX,
+            },
+            11 => Event::Traced { child },
+            12 => Event::Suspended,
+            13 => Event::StoodDown { child },
+            14 => Event::Staged {
+                order: u64::MAX,
+                policy: Box::default(),
+            },
+            15 => Event::SlotsReady { slots: u32::MAX },
+            16 => Event::SlotsFailed {
+                slots: u32::MAX,
+                error: "a rumour".to_owned(),
+            },
             0 => Event::Spawned { child, pid: 1 },
             1 => Event::Ready { child },
             2 => Event::HookFailed {
@@ -210,7 +281,12 @@ impl<'t> World<'t> {
         for child in children {
             if let Some(process) = self.processes.get_mut(&child) {
                 process.script += 1;
-                if !process.was_ready {
+                if process.was_ready {
+                    if self.scenario.beats() {
+                        let beat = vec![(BEAT, child::Act::Beat)];
+                        self.follow(child, self.now, beat);
+                    }
+                } else {
                     let at = self.now.max(process.delivered);
                     let script = child::good_boot(&mut self.rng, &self.scenario.pace);
                     self.follow(child, at, script);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hatchery_protocol::control::{ChildState, ClusterState};
+use hatchery_protocol::exit::ExitKind;
 use hatchery_protocol::id::{ChildId, Seat};
 
 use crate::supervisor::{Backoff, Death, Event, Now, Policy, SeatReport, Status, Supervisor};
@@ -23,6 +24,8 @@ pub(super) struct Bench {
     /// How many processes each seat has seen.
     pub(super) seats: BTreeMap<Seat, u32>,
     pub(super) notes: Vec<String>,
+    /// How processes ended since that was asked.
+    pub(super) exits: Vec<ExitKind>,
 }
 
 /// What the supervisor did about the last step; notes are kept apart, see [`Bench::notes`].
@@ -54,11 +57,19 @@ impl Bench {
 
     /// The same, with some time between a wish to stop and the stop.
     pub(super) fn new_with_delay(workers: u32, pre_stop_delay: Duration) -> Self {
-        let policy = Policy {
+        Self::with(Policy {
+            pre_stop_delay,
+            ..Self::policy(workers)
+        })
+    }
+
+    /// What the stories are told by, where they do not say otherwise.
+    pub(super) fn policy(workers: u32) -> Policy {
+        Policy {
             workers,
             agent_start_timeout: AGENT_START,
             worker_start_timeout: WORKER_START,
-            pre_stop_delay,
+            pre_stop_delay: Duration::ZERO,
             drain_timeout: DRAIN,
             kill_after: KILL_AFTER,
             backoff: Backoff {
@@ -68,13 +79,18 @@ impl Bench {
             booting: 64,
             worker_timeout: Duration::ZERO,
             ..Policy::default()
-        };
+        }
+    }
+
+    /// Nothing has happened yet, under this policy.
+    pub(super) fn with(policy: Policy) -> Self {
         Self {
             supervisor: Supervisor::new(policy),
             now: Now::from_secs(1000),
             names: BTreeMap::new(),
             seats: BTreeMap::new(),
             notes: Vec::new(),
+            exits: Vec::new(),
         }
     }
 
@@ -118,6 +134,15 @@ impl Bench {
     pub(super) fn serving(workers: u32) -> Self {
         let mut bench = Self::ready_to_listen(workers);
         bench.listening().whatever();
+        bench
+    }
+
+    /// After egg-ready, under this policy.
+    pub(super) fn serving_with(policy: Policy) -> Self {
+        let workers = policy.workers;
+        let mut bench = Self::with(policy).then_booting(workers).then_ready(workers);
+        bench.listening().whatever();
+        bench.notes();
         bench
     }
 
@@ -249,12 +274,17 @@ impl Bench {
         std::mem::take(&mut self.notes)
     }
 
+    /// How processes ended so far; forgets it.
+    pub(super) fn exit_kinds(&mut self) -> Vec<ExitKind> {
+        std::mem::take(&mut self.exits)
+    }
+
     pub(super) fn state(&self) -> ClusterState {
-        self.supervisor.report(self.now).state
+        self.supervisor.report().state
     }
 
     pub(super) fn seat(&self, seat: Seat) -> SeatReport {
-        let seats = self.supervisor.report(self.now).seats;
+        let seats = self.supervisor.report().seats;
         seats.into_iter().find(|s| s.seat == seat).expect("a seat")
     }
 

@@ -95,7 +95,7 @@ fn a_process_that_was_ready_for_long_enough_ends_the_row() {
     crash(&mut bench, 5);
     bench.wait().does(&["spawn w0.6"]);
     bench.becomes_ready("w0.6").whatever();
-    bench.pass(STABLE);
+    bench.due_after(STABLE).does_nothing();
     bench
         .exits("w0.6", 1)
         .does(&["spawn w0.7", "tell agent w0.7: no workers"]);
@@ -125,7 +125,9 @@ fn a_seat_in_a_crash_loop_degrades_the_cluster_until_it_is_stable_again() {
     bench.wait().does(&["spawn w0.4"]);
     bench.becomes_ready("w0.4").whatever();
     assert_eq!(bench.state(), ClusterState::Degraded, "it may die again");
-    bench.pass(STABLE);
+    bench.notes();
+    bench.due_after(STABLE).does_nothing();
+    assert_eq!(bench.notes(), ["recovered worker 0"]);
     assert_eq!(bench.state(), ClusterState::Ready);
     assert_eq!(bench.seat(Seat::Worker(0)).restarts, 3);
 }

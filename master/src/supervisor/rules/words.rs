@@ -37,6 +37,7 @@ impl Bench {
             Action::Exit { exit } => format!("exit {}", exit.code()),
             Action::Record(note) => {
                 self.notes.push(written(note));
+                self.exits.extend(note.exit);
                 return None;
             }
         })
