@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use hatchery_protocol::clock::{millis, monotonic};
 use hatchery_tests::event::Event;
 use hatchery_tests::process::{self, kill};
-use hatchery_tests::wait::{self, LATE};
+use hatchery_tests::wait::{self, LATE, PATIENCE};
 use hatchery_tests::{Cluster, Traffic, Visitors, http, playground};
 use rustix::process::Signal;
 
@@ -24,6 +24,9 @@ const WORKERS: u32 = 6;
 const GROWTH: u64 = 16 << 20;
 /// How long the last ones may take to come back: deaths in a row are answered with ever longer waits.
 const RECOVERY: Duration = Duration::from_secs(90);
+
+/// How long a process that stands still may seem to be ready.
+const FOUND_OUT: Duration = Duration::from_secs(8);
 
 /// `SplitMix64`.
 struct Chance(u64);
@@ -114,10 +117,28 @@ fn expect_cut_off(error: &io::Error, when_ms: u64, deaths: &[u64]) {
     );
 }
 
-fn everybody_is_ready(cluster: &Cluster) -> bool {
+/// Who is ready, if everybody is. A process that stands still seems so until it is found out.
+fn everybody_ready(cluster: &Cluster) -> Option<Vec<u64>> {
     let status = cluster.status();
-    let mut workers = status["workers"].as_array().unwrap().iter();
-    workers.all(|worker| worker["state"] == "ready") && status["agent"]["state"] == "ready"
+    let workers = status["workers"].as_array().unwrap().iter();
+    let everybody = workers.chain([&status["agent"]]);
+    let pid = |seat: &serde_json::Value| seat["pid"].as_u64().filter(|_| seat["state"] == "ready");
+    everybody.map(pid).collect()
+}
+
+/// Waits until everybody is ready, and stays so for as long as a hang takes to be found out.
+#[track_caller]
+fn expect_recovery(cluster: &Cluster) {
+    let (mut who, mut since) = (None, Instant::now());
+    let recovered = wait::until(RECOVERY, || {
+        let now = everybody_ready(cluster);
+        if now != who {
+            (who, since) = (now, Instant::now());
+        }
+        wait::pass(Duration::from_millis(50));
+        (who.is_some() && since.elapsed() > FOUND_OUT).then_some(())
+    });
+    assert!(recovered.is_some(), "{}", cluster.status());
 }
 
 #[test]
@@ -145,11 +166,10 @@ fn whatever_happens_it_goes_on() {
         assert_eq!(now.fallen_since(&metrics), [""; 0]);
         metrics = now;
     }
-    // Who is stopped is found out as long as clients go on.
-    let recovered = wait::until(RECOVERY, || everybody_is_ready(&cluster).then_some(()));
-    assert!(recovered.is_some(), "{}", cluster.status());
     traffic.expect_answers(100);
     let (failures, visits) = (traffic.end(), visitors.end());
+    // Without clients nobody is recycled any more.
+    expect_recovery(&cluster);
     let deaths = violent_deaths(&cluster.events());
     assert!(!deaths.is_empty() && strikes > 0);
     let at = |when: Instant| ms + millis(when.duration_since(clock));
@@ -170,12 +190,15 @@ fn whatever_happens_it_goes_on() {
         "{} and {turned_away}",
         failures.len()
     );
-    cluster.expect("the master has what it had", || {
+    let as_before = wait::until(PATIENCE, || {
         let now = Holdings::of(cluster.master());
-        now.descriptors <= begun.descriptors
+        let as_before = now.descriptors <= begun.descriptors
             && now.threads <= begun.threads
-            && now.children == begun.children
+            && now.children == begun.children;
+        as_before.then_some(())
     });
+    let now = Holdings::of(cluster.master());
+    assert!(as_before.is_some(), "{now:?}, and it had {begun:?}");
     let grown = Holdings::of(cluster.master())
         .memory
         .saturating_sub(begun.memory);

@@ -19,6 +19,8 @@ use crate::supervisor::Event;
 
 /// How often the master tells its children that it lives.
 const BEAT: Duration = Duration::from_secs(1);
+/// How soon after a beat its answers are looked at: they are there within milliseconds.
+const ANSWERS: Duration = Duration::from_millis(100);
 /// A timer without a deadline: far enough not to matter.
 const FAR: Duration = Duration::from_secs(3600);
 
@@ -26,6 +28,7 @@ const FAR: Duration = Duration::from_secs(3600);
 enum Woken {
     Input(Box<Input>),
     Beat,
+    Answers,
     Watchdog,
     Tick,
 }
@@ -43,6 +46,7 @@ impl Shell {
         watchdog.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let patience = self.adopted.config.worker_timeout;
         let mut wakefulness = Wakefulness::new(BEAT, patience, boottime());
+        let mut answers_due = None;
         self.happen(Event::Started);
         loop {
             if let Some(exit) = self.exit {
@@ -52,9 +56,11 @@ impl Shell {
                 .supervisor
                 .deadline()
                 .map_or(FAR, |deadline| deadline.saturating_sub(monotonic()));
+            let answers = answers_due.unwrap_or_else(|| Instant::now() + FAR);
             let woken = tokio::select! {
                 Some(input) = inputs.recv() => Woken::Input(Box::new(input)),
                 _ = beat.tick() => Woken::Beat,
+                () = sleep_until(answers) => Woken::Answers,
                 _ = watchdog.tick() => Woken::Watchdog,
                 () = sleep_until(Instant::now() + wait) => Woken::Tick,
             };
@@ -65,9 +71,20 @@ impl Shell {
             }
             match woken {
                 Woken::Input(input) => self.take(*input),
-                Woken::Beat => self.beat(),
+                Woken::Beat => {
+                    self.beat();
+                    answers_due = Some(Instant::now() + ANSWERS);
+                }
+                Woken::Answers => {
+                    answers_due = None;
+                    self.pass_beats_on();
+                }
                 Woken::Watchdog => self.feed_watchdog(),
-                Woken::Tick => self.happen(Event::Tick),
+                Woken::Tick => {
+                    // Nobody is judged by a silence that is over.
+                    self.pass_beats_on();
+                    self.happen(Event::Tick);
+                }
             }
         }
     }
@@ -134,6 +151,7 @@ impl Shell {
     }
 
     fn beat(&mut self) {
+        // Those that came late.
         self.pass_beats_on();
         self.measure_memory();
         // Signals are merged when they come fast, and the kernel's list of children may miss one.
