@@ -5,8 +5,9 @@
 //! `HATCHERY_CHAOS` is for how many seconds (30), `HATCHERY_CHAOS_SEED` repeats the choices of a run.
 #![expect(
     clippy::unwrap_used,
-    clippy::print_stderr,
-    reason = "a test fails by panicking, in its helpers, too, and says by which seed"
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking, in its helpers, too"
 )]
 
 use std::io::{self, ErrorKind};
