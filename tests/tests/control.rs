@@ -39,7 +39,8 @@ fn status_has_every_field_that_scripts_may_rely_on() {
     assert_eq!(status["generation"], 1);
     assert!(status["uptime_ms"].is_u64());
     assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
-    assert_eq!(status["master"], json!({ "pid": cluster.master() }));
+    let master = json!({ "pid": cluster.master(), "background": false });
+    assert_eq!(status["master"], master);
     let agent = json!({ "pid": cluster.agent(), "state": "ready", "restarts": 0 });
     for (key, value) in agent.as_object().unwrap() {
         assert_eq!(&status["agent"][key], value, "{key}");

@@ -160,6 +160,7 @@ fn a_daemon_does_not_die_of_a_hang_up() {
     let pid = daemon.verb(&["status", "--json"]).json()["master"]["pid"].clone();
     let pid = u32::try_from(pid.as_u64().unwrap()).unwrap();
     process::kill(pid, Signal::HUP);
+    daemon.wait("reload-finished");
     let status = daemon.verb(&["status", "--json"]).json();
     assert_eq!(status["state"], "ready");
     assert_eq!(daemon.verb(&["stop"]).code, Some(0));
