@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread;
 
 use hatchery_tests::process::{descriptors_of_thread, kill};
@@ -48,10 +48,11 @@ fn no_line_is_lost_or_split() {
     let (plan, log) = logging();
     let cluster = plan.start();
     let over = Arc::new(AtomicBool::new(false));
+    let heard = Arc::new(AtomicUsize::new(0));
     let address = cluster.address();
     let speakers: Vec<_> = (0..4)
         .map(|speaker| {
-            let over = Arc::clone(&over);
+            let (over, heard) = (Arc::clone(&over), Arc::clone(&heard));
             thread::spawn(move || {
                 let mut connection = http::connect(address).unwrap();
                 let mut words = 0;
@@ -60,6 +61,7 @@ fn no_line_is_lost_or_split() {
                         .get(&format!("/say/{speaker}-{words}-end"))
                         .unwrap();
                     words += 1;
+                    heard.fetch_add(1, Relaxed);
                 }
                 words
             })
@@ -69,6 +71,8 @@ fn no_line_is_lost_or_split() {
         .map(|n| cluster.plan().path(&format!("log.{n}")))
         .collect();
     for old in &olds {
+        let enough = heard.load(Relaxed) + 20;
+        cluster.expect("they are heard", || heard.load(Relaxed) >= enough);
         rotate(&cluster, &log, old);
     }
     over.store(true, Relaxed);
@@ -91,7 +95,6 @@ fn no_line_is_lost_or_split() {
         }
     }
     for (speaker, words) in said.iter().enumerate() {
-        assert!(*words > 10, "speaker {speaker} was heard {words} times");
         for word in 0..*words {
             let key = format!("{speaker}-{word}-end");
             assert_eq!(

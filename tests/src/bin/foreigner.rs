@@ -16,7 +16,6 @@ fn main() {
     write_message(&FromChild::Hello { version: 4711 }, 0, &mut hello).unwrap();
     let link = std::io::stdin();
     fd::send(link.as_fd(), &hello, &[]).unwrap();
-    println!("a word from another time");
     loop {
         std::thread::park();
     }
