@@ -39,6 +39,33 @@ fn it_is_told_of_each_step_and_of_the_state() {
     assert!(!rest.iter().any(|told| told.has("READY=1")), "{rest:?}");
 }
 
+/// A reload begins with its time, in one message, and readiness ends it. Returns the code of the command.
+#[track_caller]
+fn reload(cluster: &Cluster, manager: &Manager) -> Option<i32> {
+    let before = monotonic();
+    let ran = cluster.verb(&["reload"]);
+    let reloading = manager.expect_line("RELOADING=1");
+    let told = reloading.after("MONOTONIC_USEC=").unwrap();
+    let told = Duration::from_micros(told.parse().unwrap());
+    assert!(before <= told && told <= monotonic(), "{told:?}");
+    manager.expect_line("READY=1");
+    ran.code
+}
+
+#[test]
+fn it_is_told_of_each_reload_and_of_its_end_also_when_it_failed() {
+    let (manager, plan) = Manager::of(playground!().fragile());
+    let cluster = plan.start();
+    manager.expect_line("READY=1");
+    assert_eq!(reload(&cluster, &manager), Some(0));
+    cluster.break_starts();
+    assert_eq!(reload(&cluster, &manager), Some(7));
+    cluster.mend_starts();
+    assert_eq!(reload(&cluster, &manager), Some(0));
+    cluster.stop();
+    manager.expect_line("STOPPING=1");
+}
+
 #[test]
 fn its_socket_may_have_no_file() {
     let (manager, plan) = Manager::nameless(playground!().workers(1));
