@@ -1,8 +1,4 @@
 //! The cluster in numbers: there, right, and never going back.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test fails by panicking, in its helpers, too"
-)]
 
 use std::time::{Duration, Instant};
 
