@@ -157,13 +157,13 @@ fn whatever_happens_it_goes_on() {
     let visitors = Visitors::begin(cluster.address(), 4);
     let begun = Holdings::of(cluster.master());
     let (clock, ms) = (Instant::now(), millis(monotonic()));
-    let mut metrics = cluster.metrics();
+    let mut metrics = cluster.metrics_unhurried();
     let mut strikes = 0;
     while clock.elapsed() < lasts {
         strike(&cluster, &mut chance);
         strikes += 1;
         wait::pass(Duration::from_millis(100 + chance.below(900) as u64));
-        let now = cluster.metrics();
+        let now = cluster.metrics_unhurried();
         assert_eq!(now.fallen_since(&metrics), [""; 0]);
         metrics = now;
     }
