@@ -17,7 +17,7 @@ use hatchery_tests::{Cluster, Plan, Ran, Traffic, each_strategy, foreigner, play
 use rustix::process::Signal;
 
 const PLAYGROUND: &str = env!("CARGO_BIN_EXE_playground");
-/// How often a cluster is reloaded under load.
+/// How often a cluster is reloaded under load, unless `HATCHERY_TESTS_RELOADS` says more.
 const ROUNDS: u64 = 3;
 /// How long a start may take where it hangs. Elsewhere it takes what it takes.
 const START_TIMEOUT: Duration = Duration::from_secs(2);
@@ -27,6 +27,11 @@ fn plan() -> Plan {
         .workers(4)
         .own_copy()
         .flag("--lame-duck", "1s")
+}
+
+fn rounds() -> u64 {
+    let said = std::env::var("HATCHERY_TESTS_RELOADS").ok();
+    said.and_then(|said| said.parse().ok()).unwrap_or(ROUNDS)
 }
 
 /// Sixty-four clients who stay and sixty-four who come anew.
@@ -61,7 +66,7 @@ fn under_load(strategy: &str) {
     let cluster = plan().strategy(strategy).start();
     let agent = cluster.agent();
     let traffic = load(&cluster);
-    for round in 1..=ROUNDS {
+    for round in 1..=rounds() {
         let before = cluster.worker_pids();
         cluster.deploy(Path::new(PLAYGROUND));
         let ran = cluster.verb(&["reload"]);
