@@ -72,7 +72,7 @@ mod systemd;
 pub use app::App;
 pub use async_trait::async_trait;
 pub use axum;
-pub use hatchery_agent::{Agent, AgentContext, NoAgent};
+pub use hatchery_agent::{Agent, AgentContext, NoAgent, StandDown};
 pub use hatchery_protocol::boot::{ChildSettings, HttpLimits};
 pub use hatchery_protocol::child::members::Snapshot;
 pub use hatchery_protocol::child::{BoxError, CancellationToken, Context, Members};

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use hatchery_protocol::child::BoxError;
+use hatchery_protocol::child::life::StandDown;
 
 use crate::AgentContext;
 
@@ -70,6 +71,65 @@ pub trait Agent: Send + Sync + 'static {
     async fn egg_ready(&mut self, context: &AgentContext) -> Result<(), BoxError> {
         let _ = context;
         Ok(())
+    }
+
+    /// Another agent is about to take over: the application is being upgraded, and the new agent's
+    /// [`egg_ready`](Self::egg_ready) comes when this one is out of office. Whatever must not run twice on a host
+    /// (schedules, consumers of a queue, locks) has to have ended when this returns;
+    /// [`AgentContext::standing_down`](hatchery_protocol::child::Context::standing_down) is cancelled already. Once
+    /// in the life of a process at most, after `egg_ready`; one that is still under way is dropped at its next
+    /// `.await`. There is about a second, then the process is killed.
+    ///
+    /// Without an implementation the agent [leaves altogether](StandDown::Leave): `before_close` is called, and
+    /// the new agent takes over when the process is gone. Return [`StandDown::Stay`] if workers that finish their
+    /// requests need this agent to the end.
+    ///
+    /// Whatever this returns, the agent will not be in office again: should the upgrade fail after this, a fresh
+    /// one takes its place.
+    ///
+    /// ```
+    /// use hatchery_agent::{Agent, AgentContext, BoxError, StandDown};
+    ///
+    /// #[derive(Default)]
+    /// struct Clock {
+    ///     ticking: Option<tokio::task::JoinHandle<()>>,
+    /// }
+    ///
+    /// #[async_trait::async_trait]
+    /// impl Agent for Clock {
+    ///     async fn start(&mut self, _context: &AgentContext) -> Result<(), BoxError> {
+    ///         Ok(())
+    ///     }
+    ///
+    ///     async fn egg_ready(&mut self, context: &AgentContext) -> Result<(), BoxError> {
+    ///         let out_of_office = context.standing_down().clone();
+    ///         self.ticking = Some(tokio::spawn(async move {
+    ///             let mut second = tokio::time::interval(std::time::Duration::from_secs(1));
+    ///             loop {
+    ///                 tokio::select! {
+    ///                     _ = second.tick() => { /* never on two agents at once */ }
+    ///                     () = out_of_office.cancelled() => break,
+    ///                 }
+    ///             }
+    ///         }));
+    ///         Ok(())
+    ///     }
+    ///
+    ///     async fn stand_down(&mut self, _context: &AgentContext) -> Result<StandDown, BoxError> {
+    ///         if let Some(ticking) = self.ticking.take() {
+    ///             ticking.await?;
+    ///         }
+    ///         Ok(StandDown::Stay)
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Logged. The process leaves, and the new agent takes over when it is gone.
+    async fn stand_down(&mut self, context: &AgentContext) -> Result<StandDown, BoxError> {
+        let _ = context;
+        Ok(StandDown::Leave)
     }
 
     /// The last chance to say goodbye to other systems.

@@ -8,6 +8,8 @@
 //!
 //! - no worker is started before [`Agent::start`] has returned;
 //! - [`Agent::egg_ready`] runs at most once in a process, after every process is ready;
+//! - two agents are never in office at once: the one that is replaced by an upgrade has stood down, or is gone,
+//!   before the other one's `egg_ready` runs;
 //! - the agent is told to leave only when all workers are gone, so a worker never misses it in a stop.
 //!
 //! Not here: HTTP in any form, and knowledge of the workers beyond who they are.
@@ -21,4 +23,5 @@ mod run;
 pub use agent::{Agent, NoAgent};
 pub use context::AgentContext;
 pub use hatchery_protocol::child::BoxError;
+pub use hatchery_protocol::child::life::StandDown;
 pub use run::run;

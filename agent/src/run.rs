@@ -1,6 +1,6 @@
 //! The life of an agent process, from its boot to its exit code.
 
-use hatchery_protocol::child::life::{self, Life};
+use hatchery_protocol::child::life::{self, Life, StandDown};
 use hatchery_protocol::child::{BoxError, Child, Draining, Shutdown};
 use hatchery_protocol::exit::Exit;
 
@@ -48,6 +48,10 @@ impl Life for AgentLife {
 
     async fn egg_ready(&mut self) -> Result<(), BoxError> {
         self.agent.egg_ready(&self.context).await
+    }
+
+    async fn stand_down(&mut self) -> Result<StandDown, BoxError> {
+        self.agent.stand_down(&self.context).await
     }
 
     async fn drain(&mut self, _order: Draining) {

@@ -1,6 +1,6 @@
 //! One living child, and the task that minds it.
 
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -122,6 +122,11 @@ impl Process {
         self.pid.as_raw_nonzero().get().cast_unsigned()
     }
 
+    /// Names exactly this process.
+    pub(crate) fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+
     /// What its last beat said.
     pub(crate) fn gauges(&self) -> Gauges {
         lock(&self.heard).gauges.clone()
@@ -194,6 +199,7 @@ async fn read(
                 lock(&heard).runtime_at = Some(monotonic());
                 Event::Ready { child }
             }
+            Ok(Some(FromChild::StoodDown)) => Event::StoodDown { child },
             Ok(Some(FromChild::Failed { mut message, .. })) => {
                 clip(&mut message);
                 Event::HookFailed { child, message }

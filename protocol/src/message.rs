@@ -44,6 +44,9 @@ pub enum ToChild {
     Stopping,
     /// "You seem to hang, what are you doing?" Answered with [`FromChild::Diagnosis`].
     Diagnose,
+    /// Another agent is about to take over: end what may run only once. Answered with
+    /// [`FromChild::StoodDown`], or by leaving. Agents alone hear this, once in their lives at most.
+    StandDown,
     /// Stop: take no new work, finish what is there, close, leave.
     Drain {
         /// How long this may take altogether. At the end of it the child gives up what is left.
@@ -63,6 +66,8 @@ pub enum FromChild {
     },
     /// `start` returned, the child can work.
     Ready,
+    /// Nothing of what may run only once runs here any more.
+    StoodDown,
     /// A hook failed; the child is about to leave.
     Failed {
         /// Which one, as `Worker::start`.
@@ -207,6 +212,8 @@ mod tests {
             (json(&ToChild::Output), r#"{"type":"output"}"#),
             (json(&ToChild::Stopping), r#"{"type":"stopping"}"#),
             (json(&ToChild::Diagnose), r#"{"type":"diagnose"}"#),
+            (json(&ToChild::StandDown), r#"{"type":"stand-down"}"#),
+            (json(&FromChild::StoodDown), r#"{"type":"stood-down"}"#),
             (
                 json(&ToChild::Drain {
                     budget: Duration::from_secs(30),

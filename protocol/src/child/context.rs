@@ -112,6 +112,13 @@ impl Context {
         self.0.shutdown.token()
     }
 
+    /// Cancelled in an agent when another agent is about to take over and what may run only once has to end
+    /// here: at an upgrade, and with every order to leave. What workers that still drain may need goes on until
+    /// [`shutdown`](Self::shutdown). See the agent's hook `stand_down`.
+    pub fn standing_down(&self) -> &CancellationToken {
+        self.0.shutdown.standing_down()
+    }
+
     /// Who is ready, now and from now on. Every call gives a handle of its own.
     pub fn members(&self) -> Members {
         self.0.members.clone()

@@ -5,6 +5,9 @@
 //!    │                                 │                                         │
 //!    └ failure: the process leaves with code 1 and says which hook failed ───────┘
 //! ```
+//!
+//! Between egg-ready and the order to leave an agent may be told to stand down, because another one is about
+//! to take over.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -38,11 +41,26 @@ pub trait Life: Send {
     /// Everyone is ready: begin to work, then the author's `egg_ready`.
     fn egg_ready(&mut self) -> impl Future<Output = Result<(), BoxError>> + Send;
 
+    /// The author's `stand_down`: end what may run only once. Says whether this process has anything to do
+    /// afterwards.
+    fn stand_down(&mut self) -> impl Future<Output = Result<StandDown, BoxError>> + Send {
+        async { Ok(StandDown::Leave) }
+    }
+
     /// Take no new work and finish what is there. Returns when nothing is left, or at the deadline.
     fn drain(&mut self, order: Draining) -> impl Future<Output = ()> + Send;
 
     /// The author's `before_close`.
     fn before_close(&mut self) -> impl Future<Output = Result<(), BoxError>> + Send;
+}
+
+/// What an agent does when another one is about to take over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StandDown {
+    /// It leaves altogether.
+    Leave,
+    /// What may run only once has ended; the rest goes on for the workers that still drain.
+    Stay,
 }
 
 /// Lives that life to its end. The returned code is what `main` should end with.
@@ -102,13 +120,17 @@ async fn live<L: Life>(child: &mut Child, life: &mut L) -> Exit {
                     if let Err(error) = done {
                         // Clients may be connected already: they are served to the end.
                         exit = fail(&shared, &error);
-                        let deadline = monotonic() + shared.settings.drain_timeout;
-                        shutdown.give(DrainCause::HookFailed, deadline);
+                        leave_by_itself(&shared, DrainCause::HookFailed);
                     }
-                    shutdown.ordered().await
                 }
-                order = shutdown.ordered() => order,
+                () = shutdown.standing_down().cancelled() => {}
             }
+            // Cancelled by the order to leave, too: then there is nothing more to wait for.
+            shutdown.standing_down().cancelled().await;
+            if shutdown.order().is_none() {
+                exit = stand_down(&shared, life, name("stand_down"), exit).await;
+            }
+            shutdown.ordered().await
         }
     };
 
@@ -129,6 +151,36 @@ async fn live<L: Life>(child: &mut Child, life: &mut L) -> Exit {
         tracing::error!("{error}");
     }
     exit
+}
+
+/// What may run only once ends; a process that has nothing else to do, or cannot end it, leaves.
+async fn stand_down<L: Life>(shared: &Shared, life: &mut L, name: String, exit: Exit) -> Exit {
+    let limit = shared.settings.start_timeout;
+    let stood_down = tokio::select! {
+        stood_down = run_hook(shared, name, limit, life.stand_down()) => stood_down,
+        _ = shared.shutdown.ordered() => return exit,
+    };
+    match stood_down {
+        Ok(StandDown::Stay) => {
+            shared.link.send(&FromChild::StoodDown);
+            exit
+        }
+        Ok(StandDown::Leave) => {
+            leave_by_itself(shared, DrainCause::Asked);
+            exit
+        }
+        Err(error) => {
+            let exit = fail(shared, &error);
+            leave_by_itself(shared, DrainCause::HookFailed);
+            exit
+        }
+    }
+}
+
+/// Orders this process to leave, in its own time.
+fn leave_by_itself(shared: &Shared, cause: DrainCause) {
+    let deadline = monotonic() + shared.settings.drain_timeout;
+    shared.shutdown.give(cause, deadline);
 }
 
 async fn run_hook<T>(

@@ -24,6 +24,7 @@ use crate::sys;
 pub(super) struct News {
     egg_ready: AtomicBool,
     stopping: AtomicBool,
+    stand_down: AtomicBool,
     members: Mutex<Snapshot>,
     bell: OwnedFd,
 }
@@ -33,6 +34,7 @@ impl News {
         Ok(Self {
             egg_ready: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
+            stand_down: AtomicBool::new(false),
             members: Mutex::new(members),
             bell: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
         })
@@ -47,6 +49,12 @@ impl News {
     /// A stop is to come.
     pub(super) fn stopping(&self) {
         self.stopping.store(true, Release);
+        self.ring();
+    }
+
+    /// Another agent is about to take over.
+    pub(super) fn stand_down(&self) {
+        self.stand_down.store(true, Release);
         self.ring();
     }
 
@@ -84,6 +92,9 @@ pub(super) fn pass_on(shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
             shared.members.set(newest);
             if shared.news.egg_ready.load(Acquire) {
                 shared.egg_ready.cancel();
+            }
+            if shared.news.stand_down.load(Acquire) {
+                shared.shutdown.standing_down().cancel();
             }
             if shared.news.stopping.load(Acquire) {
                 shared.shutdown.announce();

@@ -38,6 +38,7 @@ pub struct Shutdown {
     /// Carries nothing: whoever is woken looks at `order`.
     told: Arc<watch::Sender<()>>,
     announced: CancellationToken,
+    standing_down: CancellationToken,
     token: CancellationToken,
 }
 
@@ -47,6 +48,7 @@ impl Default for Shutdown {
             order: Arc::default(),
             told: Arc::new(watch::channel(()).0),
             announced: CancellationToken::new(),
+            standing_down: CancellationToken::new(),
             token: CancellationToken::new(),
         }
     }
@@ -66,6 +68,11 @@ impl Shutdown {
     /// Cancelled when it is known that the process is to leave: with the order, or some time before.
     pub const fn announced(&self) -> &CancellationToken {
         &self.announced
+    }
+
+    /// Cancelled when what may run only once has to end here, because another process is about to run it.
+    pub const fn standing_down(&self) -> &CancellationToken {
+        &self.standing_down
     }
 
     /// Makes known that the order is to come.
@@ -131,6 +138,7 @@ impl Shutdown {
     pub(super) fn tell(&self) {
         if self.order().is_some() {
             self.announce();
+            self.standing_down.cancel();
         }
         self.told.send_replace(());
     }

@@ -256,6 +256,7 @@ impl Watch {
                 let diagnosis = FromChild::Diagnosis(Box::new(diagnosis));
                 shared.link.send(&diagnosis);
             }
+            ToChild::StandDown => shared.news.stand_down(),
             ToChild::Drain { budget } => self.order(DrainCause::Asked, budget),
             // The first was read before this thread began, the other comes with descriptors: see `redirect`.
             ToChild::Boot(_) | ToChild::Output => {}
