@@ -1,6 +1,6 @@
 //! Which process is this? The first lines of every `main`.
 
-use hatchery_master::Launcher;
+use hatchery_master::{Launcher, Predecessor, StartedBy};
 use hatchery_protocol::child::{BootError, Origin};
 use hatchery_protocol::exit::Exit;
 use hatchery_protocol::id::Role;
@@ -24,13 +24,26 @@ pub(crate) fn run(app: App) -> Exit {
                 error.exit()
             })
         }
-        // Before the command line is looked at: its variable must not be taken for a setting.
-        Ok(None) => cli::run(&app, Launcher::detect()),
+        Ok(None) => become_command(&app),
         Err(error) => {
             say::error(&error);
             error.exit()
         }
     }
+}
+
+/// Before the command line is looked at: the variables of those who start masters must not be taken for settings.
+fn become_command(app: &App) -> Exit {
+    let launcher = Launcher::detect();
+    let started_by = match Predecessor::detect() {
+        Ok(Some(old)) => StartedBy::Predecessor(Box::new(old)),
+        Ok(None) => launcher.map_or(StartedBy::Operator, StartedBy::Launcher),
+        Err(error) => {
+            say::error(&error);
+            return error.exit();
+        }
+    };
+    cli::run(app, started_by)
 }
 
 fn be_child(app: App, origin: Origin) -> Result<Exit, BootError> {

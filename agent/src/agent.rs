@@ -73,7 +73,7 @@ pub trait Agent: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Another agent is about to take over: the application is being upgraded, and the new agent's
+    /// Another agent is about to take over, in an upgrade or in a reload with the agent. The new agent's
     /// [`egg_ready`](Self::egg_ready) comes when this one is out of office. Whatever must not run twice on a host
     /// (schedules, consumers of a queue, locks) has to have ended when this returns;
     /// [`AgentContext::standing_down`](hatchery_protocol::child::Context::standing_down) is cancelled already. Once
@@ -84,7 +84,7 @@ pub trait Agent: Send + Sync + 'static {
     /// the new agent takes over when the process is gone. Return [`StandDown::Stay`] if workers that finish their
     /// requests need this agent to the end.
     ///
-    /// Whatever this returns, the agent will not be in office again: should the upgrade fail after this, a fresh
+    /// Whatever this returns, the agent will not be in office again: should the handover fail after this, a fresh
     /// one takes its place.
     ///
     /// ```

@@ -1,14 +1,21 @@
-//! An agent that does nothing but fail when asked.
+//! An agent that has one thing to do which must not be done twice, and fails when asked.
 
-use hatchery::{Agent, AgentContext, BoxError, async_trait};
+use std::time::Duration;
+
+use hatchery::{Agent, AgentContext, BoxError, StandDown, async_trait};
+use tokio::task::JoinHandle;
 
 use crate::settings::Settings;
-use crate::trace::{Hook, Trace};
+use crate::trace::{self, Hook, Trace};
+
+/// How often it writes that it is in office.
+const TICK: Duration = Duration::from_millis(10);
 
 #[derive(Default)]
 pub(crate) struct PlaygroundAgent {
     settings: Settings,
     trace: Trace,
+    in_office: Option<JoinHandle<()>>,
 }
 
 #[async_trait]
@@ -21,9 +28,34 @@ impl Agent for PlaygroundAgent {
         self.settings.agent_start.happen().await
     }
 
-    async fn egg_ready(&mut self, _context: &AgentContext) -> Result<(), BoxError> {
+    async fn egg_ready(&mut self, context: &AgentContext) -> Result<(), BoxError> {
         self.trace.enter(Hook::EggReady)?;
+        let mut office = trace::Office::open()?;
+        let out_of_office = context.standing_down().clone();
+        self.in_office = Some(tokio::spawn(async move {
+            let mut tick = tokio::time::interval(TICK);
+            loop {
+                tokio::select! {
+                    () = out_of_office.cancelled() => return,
+                    _ = tick.tick() => office.sign(),
+                }
+            }
+        }));
         self.settings.agent_egg_ready.happen().await
+    }
+
+    async fn stand_down(&mut self, _context: &AgentContext) -> Result<StandDown, BoxError> {
+        self.trace.enter(Hook::StandDown)?;
+        if let Some(in_office) = self.in_office.take() {
+            in_office.await?;
+        }
+        match self.settings.agent_stand_down {
+            None => Ok(StandDown::Leave),
+            Some(fault) => {
+                fault.happen().await?;
+                Ok(StandDown::Stay)
+            }
+        }
     }
 
     async fn before_close(&mut self, _context: &AgentContext) -> Result<(), BoxError> {

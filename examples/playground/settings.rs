@@ -14,6 +14,8 @@ use crate::fault::Fault;
 pub(crate) struct Settings {
     pub(crate) agent_start: Fault,
     pub(crate) agent_egg_ready: Fault,
+    /// `None`: it leaves altogether.
+    pub(crate) agent_stand_down: Option<Fault>,
     pub(crate) worker_egg_ready: Fault,
     pub(crate) before_close: Fault,
     /// The only worker that faults of workers concern.
@@ -32,6 +34,7 @@ impl Settings {
         let settings = Self {
             agent_start: variable("PLAYGROUND_AGENT_START")?.unwrap_or_default(),
             agent_egg_ready: variable("PLAYGROUND_AGENT_EGG_READY")?.unwrap_or_default(),
+            agent_stand_down: variable("PLAYGROUND_AGENT_STAND_DOWN")?,
             worker_egg_ready: variable("PLAYGROUND_WORKER_EGG_READY")?.unwrap_or_default(),
             before_close: variable("PLAYGROUND_BEFORE_CLOSE")?.unwrap_or_default(),
             worker_slot: variable("PLAYGROUND_WORKER_SLOT")?,

@@ -14,6 +14,7 @@ use crate::settings;
 pub(crate) enum Hook {
     Start,
     EggReady,
+    StandDown,
     BeforeClose,
 }
 
@@ -102,6 +103,41 @@ impl Trace {
             }
         });
         Ok(())
+    }
+}
+
+/// Where the agent that is in office signs, so that anybody can see that there are never two.
+#[derive(Debug)]
+pub(crate) struct Office(Option<File>);
+
+impl Office {
+    /// Opens `PLAYGROUND_OFFICE`, if it is set.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be opened.
+    pub(crate) fn open() -> Result<Self, BoxError> {
+        Ok(Self(open("PLAYGROUND_OFFICE")?))
+    }
+
+    /// Writes who is in office, and when.
+    pub(crate) fn sign(&mut self) {
+        #[derive(Serialize)]
+        struct Line {
+            pid: u32,
+            ts_ms: i64,
+        }
+        let Some(file) = &self.0 else {
+            return;
+        };
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        let line = Line {
+            pid: std::process::id(),
+            ts_ms: now.tv_sec * 1000 + now.tv_nsec / 1_000_000,
+        };
+        if let Err(error) = append(file, &line) {
+            tracing::error!("PLAYGROUND_OFFICE: {error}");
+        }
     }
 }
 

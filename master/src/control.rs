@@ -148,6 +148,7 @@ async fn answer(mut stream: UnixStream, inputs: &mpsc::Sender<Input>) {
                 let events = ask(inputs, |to| Input::Follow { to, stop: true }).await?;
                 follow(&mut stream, events).await
             }
+            Request::Upgrade => carry_out(&mut stream, inputs, Wish::Upgrade).await,
         }
     };
     if let Err(error) = result.await {

@@ -60,6 +60,11 @@ impl Program {
         }))
     }
 
+    /// The path itself.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
     /// Opens what is there now, if it can be run.
     pub(crate) fn open(&self) -> Result<Executable, ExecutableError> {
         let path = || self.0.clone();

@@ -33,6 +33,7 @@ mod shell;
 mod signals;
 mod spawn;
 mod strategy;
+mod succession;
 pub mod supervisor;
 mod sys;
 
@@ -51,6 +52,7 @@ pub use listener::{
 pub use runtime_dir::{
     CONTROL_SOCKET, LOCK, RuntimeDirError, check_runtime_dir, default_runtime_dir,
 };
-pub use shell::run;
+pub use shell::{StartedBy, run};
 pub use strategy::{Strategy, UnknownStrategy, Weights};
+pub use succession::{Predecessor, SuccessionError};
 pub use supervisor::Recycle;

@@ -4,8 +4,9 @@
 //! reused pid can be mistaken for it. The pid that the file holds is for people.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::io::{self, Read as _};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
@@ -77,8 +78,9 @@ pub enum RuntimeDirError {
 #[derive(Debug)]
 pub(crate) struct RuntimeDir {
     path: PathBuf,
-    /// Held as long as the file is open. Close-on-exec, so no child holds it after us.
-    _lock: File,
+    /// Held as long as the open file lives, here or in a master that took over. Close-on-exec, so no child
+    /// holds it after us.
+    lock: File,
 }
 
 impl RuntimeDir {
@@ -88,8 +90,47 @@ impl RuntimeDir {
         let lock = lock(path)?;
         Ok(Self {
             path: path.to_owned(),
-            _lock: lock,
+            lock,
         })
+    }
+
+    /// Goes on with the lock of another master: the same open file, so that it is held without a gap.
+    pub(crate) fn adopt(path: &Path, lock: OwnedFd) -> Result<Self, RuntimeDirError> {
+        check(path)?;
+        Ok(Self {
+            path: path.to_owned(),
+            lock: lock.into(),
+        })
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The lock, for a master that takes over.
+    pub(crate) fn lock(&self) -> BorrowedFd<'_> {
+        self.lock.as_fd()
+    }
+
+    /// Says who holds the lock.
+    pub(crate) fn sign(&self) {
+        // On a full disk the lock still holds; only the courtesy is missing.
+        let _ = sign(&self.lock);
+    }
+
+    /// Goes on with the control socket of another master. Its file stays that one's for now.
+    pub(crate) fn adopt_control(
+        &self,
+        control: OwnedFd,
+    ) -> Result<(UnixListener, SocketFile), RuntimeDirError> {
+        let path = self.path.join(CONTROL_SOCKET);
+        let unusable = |source| RuntimeDirError::Unusable {
+            path: path.clone(),
+            source,
+        };
+        let file = SocketFile::of_another(&path).map_err(unusable)?;
+        Ok((control.into(), file))
     }
 
     /// Opens the control socket, for its owner only. Whatever has its name is stale: we hold the lock.
@@ -212,14 +253,14 @@ fn lock(dir: &Path) -> Result<File, RuntimeDirError> {
         }
         Err(e) => return Err(unusable(e.into())),
     }
-    let mut write_pid = || -> io::Result<()> {
-        file.set_len(0)?;
-        file.rewind()?;
-        writeln!(file, "{}", std::process::id())
-    };
     // On a full disk the lock still holds; only the courtesy is missing.
-    let _ = write_pid();
+    let _ = sign(&file);
     Ok(file)
+}
+
+fn sign(file: &File) -> io::Result<()> {
+    file.set_len(0)?;
+    file.write_all_at(format!("{}\n", std::process::id()).as_bytes(), 0)
 }
 
 #[cfg(test)]
@@ -237,6 +278,19 @@ mod tests {
         assert!(error.contains(&std::process::id().to_string()), "{error}");
         drop(first);
         RuntimeDir::acquire(&path).unwrap();
+    }
+
+    #[test]
+    fn a_lock_that_was_handed_over_outlives_its_first_holder() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = RuntimeDir::acquire(dir.path()).unwrap();
+        let lock = first.lock().try_clone_to_owned().unwrap();
+        let second = RuntimeDir::adopt(dir.path(), lock).unwrap();
+        drop(first);
+        RuntimeDir::acquire(dir.path()).unwrap_err();
+        second.sign();
+        drop(second);
+        RuntimeDir::acquire(dir.path()).unwrap();
     }
 
     #[test]

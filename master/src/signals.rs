@@ -17,6 +17,8 @@ use crate::supervisor::Scale;
 pub(crate) enum Signal {
     /// `TERM` or `INT`: stop in order; during a stop, at once.
     Stop(&'static str),
+    /// `USR2`: let a new master take over.
+    Upgrade,
     /// `QUIT`: stop at once.
     Quit,
     /// `CHLD`: a child, or somebody else's child, is gone.
@@ -27,8 +29,6 @@ pub(crate) enum Signal {
     Reopen,
     /// `TTIN` or `TTOU`: one worker more or less.
     Scale(&'static str, Scale),
-    /// One that ends a process by default and must not end the master.
-    Dropped(&'static str),
 }
 
 /// Installs all handlers and reports each signal.
@@ -40,7 +40,7 @@ pub(crate) fn install(inputs: &mpsc::Sender<Input>) -> io::Result<()> {
         (SignalKind::child(), Signal::Child),
         (SignalKind::hangup(), Signal::Reload),
         (SignalKind::user_defined1(), Signal::Reopen),
-        (SignalKind::user_defined2(), Signal::Dropped("SIGUSR2")),
+        (SignalKind::user_defined2(), Signal::Upgrade),
         (
             SignalKind::from_raw(SIGTTIN),
             Signal::Scale("SIGTTIN", Scale::Up),

@@ -134,7 +134,7 @@ pub(crate) fn explain(error: &io::Error) -> String {
 }
 
 /// A process that cannot be watched must not live.
-fn abandon(mut process: std::process::Child) {
+pub(crate) fn abandon(mut process: std::process::Child) {
     let _ = process.kill();
     let _ = process.wait();
 }

@@ -23,6 +23,8 @@ pub const ENV_PROTOCOL: &str = "HATCHERY_CHILD_PROTOCOL";
 pub const ENV_MASTER: &str = "HATCHERY_CHILD_MASTER";
 /// Set for a master that was started by `start --daemon`: it reports to whoever started it.
 pub const ENV_LAUNCHER: &str = "HATCHERY_CHILD_LAUNCHER";
+/// Set for a master that was started by another one to take over from it.
+pub const ENV_SUCCESSOR: &str = "HATCHERY_CHILD_SUCCESSOR";
 
 /// What a child has to know; the first message on its link.
 ///

@@ -19,6 +19,8 @@ pub enum Request {
     Metrics,
     /// Answered with one [`Reply::Event`] for each event from now on, without end.
     Events,
+    /// Let a new master, of the executable that is now on disk, take over. Answered as [`Request::Reload`].
+    Upgrade,
     /// Stop in order. Answered as [`Request::Events`], until the master is gone.
     Stop,
     /// Replace every worker by one of the executable and the configuration that are on disk now. Answered with
@@ -296,6 +298,7 @@ mod tests {
             json(&finished),
             r#"{"reply":"finished","error":"no","notes":["so"]}"#
         );
+        assert_eq!(json(&Request::Upgrade), r#"{"request":"upgrade"}"#);
         let error = Reply::Error {
             message: "no".into(),
         };

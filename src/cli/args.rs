@@ -63,6 +63,11 @@ pub(super) enum Verb {
         #[arg(long, value_name = "TIME", default_value = "60s", value_parser = config::timeout_value)]
         timeout: Duration,
     },
+    /// Let a new master, of the executable that is now on disk, take over from the running one
+    Upgrade {
+        #[command(flatten)]
+        target: Target,
+    },
     /// Show the running application
     Status {
         #[command(flatten)]

@@ -1,4 +1,4 @@
-//! The commands: `myapp start | stop | reload | scale | restart | status | events | check | print-config | systemd-unit`.
+//! The commands: `myapp start | stop | reload | scale | restart | upgrade | status | events | check | print-config | systemd-unit`.
 
 mod args;
 mod client;
@@ -16,7 +16,7 @@ mod units;
 
 use std::path::PathBuf;
 
-use hatchery_master::Launcher;
+use hatchery_master::StartedBy;
 use hatchery_protocol::control::Request;
 use hatchery_protocol::exit::Exit;
 
@@ -25,8 +25,9 @@ use crate::config::{self, ConfigError, Inputs, Settings};
 use args::{Sources, Target, Verb};
 use client::Client;
 
-/// Does what the command line asks. `launcher` is there in a process that `start --daemon` started.
-pub(crate) fn run(app: &App, launcher: Option<Launcher>) -> Exit {
+/// Does what the command line asks. `started_by` counts for `start`, and tells that this process is to become
+/// the master itself.
+pub(crate) fn run(app: &App, started_by: StartedBy) -> Exit {
     let cli = match args::parse(&app.name, app.version.as_deref(), std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => {
@@ -40,8 +41,8 @@ pub(crate) fn run(app: &App, launcher: Option<Launcher>) -> Exit {
         }
     };
     let result = match cli.verb {
-        None => start(app, cli.start, launcher),
-        Some(Verb::Start(sources)) => start(app, *sources, launcher),
+        None => start(app, cli.start, started_by),
+        Some(Verb::Start(sources)) => start(app, *sources, started_by),
         Some(Verb::Check(sources)) => check(app, *sources),
         Some(Verb::PrintConfig(sources)) => print_config(app, *sources),
         Some(Verb::SystemdUnit {
@@ -70,6 +71,9 @@ pub(crate) fn run(app: &App, launcher: Option<Launcher>) -> Exit {
         }
         Some(Verb::Restart { target, timeout }) => {
             reach(app, target).and_then(|client| restart::run(&client, timeout))
+        }
+        Some(Verb::Upgrade { target }) => {
+            reach(app, target).and_then(|client| rollout::run(&client, &Request::Upgrade, None))
         }
         Some(Verb::Status { target, json }) => {
             reach(app, target).and_then(|client| status::run(&client, json))
@@ -109,7 +113,7 @@ impl Failure {
 /// What a command comes to.
 type Outcome = Result<Exit, Failure>;
 
-fn start(app: &App, sources: Sources, launcher: Option<Launcher>) -> Outcome {
+fn start(app: &App, sources: Sources, started_by: StartedBy) -> Outcome {
     if app.worker.is_none() {
         return Err(Failure::new(
             Exit::Usage,
@@ -117,7 +121,7 @@ fn start(app: &App, sources: Sources, launcher: Option<Launcher>) -> Outcome {
         ));
     }
     let settings = checked(&app.name, sources.clone())?;
-    start::run(&app.name, sources, settings, launcher)
+    start::run(&app.name, sources, settings, started_by)
 }
 
 fn check(app: &App, sources: Sources) -> Outcome {

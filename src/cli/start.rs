@@ -5,7 +5,7 @@ use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use hatchery_master::Launcher;
+use hatchery_master::StartedBy;
 use hatchery_protocol::exit::Exit;
 use rustix::fs::Mode;
 
@@ -20,12 +20,12 @@ pub(super) fn run(
     app: &str,
     sources: Sources,
     settings: Settings,
-    launcher: Option<Launcher>,
+    started_by: StartedBy,
 ) -> Outcome {
     if let Some(mask) = settings.config.umask {
         rustix::process::umask(Mode::from_raw_mode(mask));
     }
-    if settings.front.daemon && launcher.is_none() {
+    if settings.front.daemon && matches!(started_by, StartedBy::Operator) {
         return daemonise(&settings);
     }
     let Settings { config, front, .. } = settings;
@@ -39,14 +39,20 @@ pub(super) fn run(
         })?;
     }
     // A daemon without one writes where its launcher let it write.
-    let in_background = launcher.is_some().then(|| default_log(&config.runtime_dir));
+    let in_background = started_by
+        .is_in_background()
+        .then(|| default_log(&config.runtime_dir));
     let log_file = front.log_file.clone().or(in_background);
     // Held to the end: dropping it writes what is still queued.
-    let (_log, filter) =
-        logging::master(config.log_format, &config.log_level).map_err(|error| {
-            let sentence = format!("there is no thread for the log: {error}");
-            Failure::new(Exit::Internal, sentence)
-        })?;
+    let (_log, filter) = logging::master(
+        config.log_format,
+        &config.log_level,
+        started_by.generation(),
+    )
+    .map_err(|error| {
+        let sentence = format!("there is no thread for the log: {error}");
+        Failure::new(Exit::Internal, sentence)
+    })?;
     let front = Facade {
         app: app.to_owned(),
         sources,
@@ -54,10 +60,10 @@ pub(super) fn run(
         log_file,
         filter,
     };
-    Ok(hatchery_master::run(config, Box::new(front), launcher))
+    Ok(hatchery_master::run(config, Box::new(front), started_by))
 }
 
-/// Runs this command line again behind the terminal, where `launcher` tells it not to do so once more.
+/// Runs this command line again behind the terminal, where `started_by` tells it not to do so once more.
 fn daemonise(settings: &Settings) -> Outcome {
     let config = &settings.config;
     // Made here, for the default log lies in it.

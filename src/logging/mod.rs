@@ -39,13 +39,17 @@ pub(crate) struct Writer {
 /// # Errors
 ///
 /// The thread that writes cannot be created.
-pub(crate) fn master(format: LogFormat, level: &str) -> io::Result<(Flush, Filter)> {
+pub(crate) fn master(
+    format: LogFormat,
+    level: &str,
+    generation: Generation,
+) -> io::Result<(Flush, Filter)> {
     let (queue, flush) = queue::to_stderr()?;
     let writer = Writer {
         role: Role::Master,
         slot: None,
         pid: std::process::id(),
-        generation: 1,
+        generation,
     };
     let (filter, handle) = reload::Layer::new(filter(level));
     install(&writer, format, filter, move || queue.clone());

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::command::{Ran, run};
 use crate::control::Control;
 use crate::ended::Ended;
-use crate::event::{Event, EventLog, Step, names, position, step};
+use crate::event::{Event, EventLog, Step, names, step};
 use crate::http::{self, Connection, Whoami};
 use crate::plan::Plan;
 use crate::process;
@@ -30,6 +30,8 @@ pub struct Cluster {
     survivors: Survivors,
     events: RefCell<EventLog>,
     exit: Cell<Option<ExitStatus>>,
+    /// A master that took over from the one that was started here.
+    successor: Cell<Option<u32>>,
     /// Whether the test knows that the master is gone.
     exit_is_expected: Cell<bool>,
     /// Whether it was not its business to clear anything away: it was killed, or never owned it.
@@ -45,6 +47,7 @@ impl Cluster {
             plan,
             survivors,
             exit: Cell::new(None),
+            successor: Cell::new(None),
             exit_is_expected: Cell::new(false),
             killed: Cell::new(false),
         }
@@ -369,9 +372,24 @@ impl Cluster {
     /// The master's exit status, once it is gone.
     pub fn exit_status(&self) -> Option<ExitStatus> {
         if self.exit.get().is_none() {
-            self.exit.set(self.child.borrow_mut().try_wait().unwrap());
+            self.exit.set(match self.successor.get() {
+                Some(successor) => process::wait_for_orphan(successor),
+                None => self.child.borrow_mut().try_wait().unwrap(),
+            });
         }
         self.exit.get()
+    }
+
+    /// Looks from here on at a master that takes over. The one before has to be gone already, or about to be;
+    /// the result is how it ended.
+    #[track_caller]
+    pub(crate) fn look_at(&self, successor: u32) -> ExitStatus {
+        let ended = wait::until(PATIENCE, || self.exit_status());
+        let ended = ended.unwrap_or_else(|| panic!("the old master did not end"));
+        self.exit.set(None);
+        self.successor.set(Some(successor));
+        self.master.set(Some(successor));
+        ended
     }
 
     /// Waits until the master is gone by itself, and checks that it left nobody and no socket.
@@ -438,8 +456,11 @@ impl Cluster {
     #[track_caller]
     pub fn stop(&self) -> Ended {
         let ended = self.expect_orderly_end();
-        let begin = position(&ended.events, "stopping");
-        for event in ended.events.iter().skip(begin) {
+        // The last one: a master that failed to take over has stopped, too.
+        let events = ended.events.iter();
+        let begin = events.clone().rposition(|event| event.event == "stopping");
+        let begin = begin.expect("the stop began");
+        for event in events.skip(begin) {
             if event.event.ends_with("-exited") {
                 assert_eq!(event.why(), "exited with code 0", "{event:?}");
             }

@@ -44,6 +44,7 @@ pub mod outage;
 pub mod plan;
 pub mod process;
 pub mod source;
+pub mod succession;
 pub mod survivors;
 pub mod tls;
 pub mod trace;

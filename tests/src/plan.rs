@@ -50,6 +50,7 @@ pub struct Plan {
     env: Vec<(String, OsString)>,
     wrapper: Vec<OsString>,
     nested: bool,
+    addressless: bool,
     inherited: Vec<Arc<OwnedFd>>,
     folder: Arc<TempDir>,
 }
@@ -70,6 +71,7 @@ impl Plan {
             env: Vec::new(),
             wrapper: Vec::new(),
             nested: false,
+            addressless: false,
             inherited: Vec::new(),
             folder: Arc::new(folder),
         };
@@ -120,6 +122,13 @@ impl Plan {
     #[must_use]
     pub fn listen(mut self, address: impl std::fmt::Display) -> Self {
         self.listen.push(format!("{address}"));
+        self
+    }
+
+    /// Says nothing of addresses on the command line: a file does.
+    #[must_use]
+    pub fn without_default_address(mut self) -> Self {
+        self.addressless = true;
         self
     }
 
@@ -344,7 +353,7 @@ impl Plan {
             command.arg(name).arg(value);
         }
         let any_port = ["127.0.0.1:0".to_owned()];
-        let listen = if self.listen.is_empty() {
+        let listen = if self.listen.is_empty() && !self.addressless {
             any_port.as_slice()
         } else {
             self.listen.as_slice()

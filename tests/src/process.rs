@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, kill_process_group, waitpid};
 
 use crate::command::run;
 use crate::wait;
@@ -67,6 +68,19 @@ pub fn children(pid: u32) -> Vec<Process> {
 /// Whether the process exists and is no zombie.
 pub fn is_alive(pid: u32) -> bool {
     Process::find(pid).is_some_and(|process| process.is_alive())
+}
+
+/// Becomes the parent of whoever is left by its parent below this process: to learn how such a one ends.
+pub fn adopt_orphans() {
+    let me = rustix::process::getpid();
+    rustix::process::set_child_subreaper(Some(me)).unwrap();
+}
+
+/// How an adopted process has ended, if it has.
+pub fn wait_for_orphan(pid: u32) -> Option<ExitStatus> {
+    let options = WaitOptions::NOHANG;
+    let ended = waitpid(raw(pid), options).ok().flatten()?;
+    Some(ExitStatus::from_raw(ended.1.as_raw()))
 }
 
 /// Waits until the process is a zombie or gone.

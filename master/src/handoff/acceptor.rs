@@ -212,8 +212,8 @@ impl Acceptor {
                 Ok(Order::Gone(child)) => self.gone(child),
                 Ok(Order::Add(sources)) => self.sources.extend(sources),
                 Ok(Order::Rule(choosers, most)) => self.balancer.rule(choosers, most),
-                Ok(Order::Close(done)) => {
-                    self.close();
+                Ok(Order::Close { done, go_on }) => {
+                    self.close(&go_on);
                     let _ = done.send(());
                 }
                 Err(channel::TryRecvError::Empty) => return true,
@@ -415,7 +415,7 @@ impl Acceptor {
     }
 
     /// Hands over who has connected, and gives the sockets up.
-    fn close(&mut self) {
+    fn close(&mut self, go_on: &BTreeSet<u16>) {
         let now = monotonic();
         self.balancer.last_call();
         let held = self.balancer.held_slots();
@@ -423,7 +423,7 @@ impl Acceptor {
             if source.watched {
                 let _ = epoll::delete(&self.epoll, &source.socket);
             }
-            if !self.open || !source.is_ours(&held) {
+            if !self.open || !source.is_ours(&held) || go_on.contains(&source.listener) {
                 continue;
             }
             for _ in 0..LAST_CALL {

@@ -26,6 +26,7 @@ mod balancer;
 mod lane;
 mod preface;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, mpsc as channel};
@@ -63,8 +64,12 @@ enum Order {
     Add(Vec<Source>),
     /// Choose differently from now on, and give each worker at most so many connections.
     Rule(Vec<Box<dyn Choose>>, u32),
-    /// Hand over who has connected, close the sockets, answer.
-    Close(channel::SyncSender<()>),
+    /// Hand over who has connected, close the sockets, answer. Who waits for those that another master goes on
+    /// with is left to it.
+    Close {
+        done: channel::SyncSender<()>,
+        go_on: BTreeSet<u16>,
+    },
     /// Leave.
     End,
 }
@@ -155,10 +160,11 @@ impl Handoff {
     }
 
     /// Hands over who has connected already and closes the sockets. What workers have not confirmed yet
-    /// stays in good hands as long as this value lives.
-    pub(crate) fn close(&self) {
+    /// stays in good hands as long as this value lives. `go_on` are the listeners, by their places, that another
+    /// master serves from now on: what waits in their queues is its own.
+    pub(crate) fn close(&self, go_on: BTreeSet<u16>) {
         let (done, closed) = channel::sync_channel(1);
-        self.order(Order::Close(done));
+        self.order(Order::Close { done, go_on });
         // A thread that cannot keep up must not hold up the stop.
         let _ = closed.recv_timeout(LAST_CALL);
     }
@@ -180,7 +186,8 @@ impl Drop for Handoff {
 /// The sockets of a listener that the master may have to accept from.
 fn sources((index, listener): (u16, &Listener)) -> impl Iterator<Item = Source> {
     let slots: Vec<Option<Slot>> = match listener.strategy.way() {
-        Way::HandOver(_) => vec![None],
+        // More than one only where they were a group of slots before, for another master.
+        Way::HandOver(_) => vec![None; listener.sockets.len()],
         Way::Shared => Vec::new(),
         Way::PerSlot => (0..).map(Some).take(listener.sockets.len()).collect(),
     };

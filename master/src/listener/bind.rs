@@ -12,6 +12,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use thiserror::Error;
 
 use super::conflict::{Conflict, check_addresses};
+use super::handed::{Handed, Provenance};
 use super::inherit::Inheritance;
 use super::unix::{self, SocketFile};
 use super::{Address, Listen, TcpOptions, per_slot, udp};
@@ -51,6 +52,15 @@ pub(crate) enum BindError {
          another strategy for it"
     )]
     NoPort(String, Strategy),
+    /// Something about a socket that was handed over and is not to be changed.
+    #[error(
+        "cannot serve {address}: its `{option}` cannot change while its socket goes on; restart the application \
+         instead, or leave it as it was"
+    )]
+    Fixed {
+        address: String,
+        option: &'static str,
+    },
     /// Nothing was inherited.
     #[error(
         "cannot serve systemd: no socket was inherited (LISTEN_FDS and LISTEN_PID do not name this \
@@ -124,6 +134,12 @@ pub(crate) struct Listener {
     pub(super) tls: Option<TlsFiles>,
     /// Whether there is nothing to do to make it listen.
     pub(super) listening: bool,
+    pub(super) provenance: Provenance,
+    /// Its place in the list of the master that handed it over.
+    pub(super) adopted: Option<u16>,
+    /// What is said about it now, for one that another master bound. Nothing of it is set on the socket before
+    /// that master is done with it.
+    pub(super) renewed: Option<Box<Listen>>,
 }
 
 impl Listener {
@@ -138,6 +154,8 @@ impl Listener {
             let taken = io::ErrorKind::AddrInUse.into();
             return Err(BindError::system(&self.address, taken));
         }
+        self.renew()
+            .map_err(|e| BindError::system(&self.address, e))?;
         let backlog = i32::try_from(self.backlog).unwrap_or(i32::MAX);
         let listen = match self.sockets.as_slice() {
             [first, others @ ..] => rustix::net::listen(first, backlog)
@@ -178,6 +196,49 @@ impl Listener {
             self.narrowed = true;
         }
         Ok(())
+    }
+
+    /// Sets on a socket that another master bound what is said about it now.
+    fn renew(&self) -> io::Result<()> {
+        let Some(listen) = &self.renewed else {
+            return Ok(());
+        };
+        match self.family {
+            Family::Tcp => {
+                let options = listen.own_tcp();
+                let mut sockets = self.sockets.iter();
+                sockets.try_for_each(|socket| options.apply(&**socket))
+            }
+            Family::Unix => match &self.file {
+                Some(file) => file.apply(&listen.unix),
+                None => Ok(()),
+            },
+            Family::Udp => Ok(()),
+        }
+    }
+
+    /// How it came to be.
+    pub(crate) const fn provenance(&self) -> &Provenance {
+        &self.provenance
+    }
+
+    /// Its place in the list of the master that handed it over.
+    pub(crate) const fn adopted(&self) -> Option<u16> {
+        self.adopted
+    }
+
+    /// From here on the file of a unix socket is ours to remove.
+    pub(crate) const fn own_file(&mut self) {
+        if let Some(file) = &mut self.file {
+            file.own();
+        }
+    }
+
+    /// From here on it is somebody else's.
+    pub(crate) const fn disown_file(&mut self) {
+        if let Some(file) = &mut self.file {
+            file.disown();
+        }
     }
 
     /// What a worker is told about it.
@@ -242,9 +303,14 @@ pub(super) struct Bound {
     pub(super) name: Option<String>,
     pub(super) family: Family,
     pub(super) socket: OwnedFd,
+    /// Those of other slots, if there are any already.
+    pub(super) more: Vec<OwnedFd>,
     /// Whether somebody else made it listen already, or it never has to.
     pub(super) listening: bool,
     pub(super) file: Option<SocketFile>,
+    pub(super) provenance: Provenance,
+    /// Its place in the list of the master that handed it over.
+    pub(super) adopted: Option<u16>,
 }
 
 impl Bound {
@@ -257,6 +323,8 @@ impl Bound {
         // A socket that listens already does so anew for a backlog of another length.
         let again = listen.backlog.is_some() && self.family != Family::Udp;
         let mut sockets = vec![self.socket];
+        sockets.extend(self.more);
+        let handed = self.adopted.is_some() && matches!(self.provenance, Provenance::Bound { .. });
         if matches!(strategy.way(), Way::PerSlot) {
             if self.family != Family::Tcp || self.listening {
                 return Err(BindError::NoPort(self.address, strategy));
@@ -274,10 +342,14 @@ impl Bound {
             proxy_protocol: listen.opening.proxy_protocol,
             tls: listen.opening.tls(),
             tcp: listen.own_tcp(),
-            narrowed: false,
+            // Whether its group was narrowed before is not known.
+            narrowed: handed,
             file: self.file,
             sockets,
             listening: self.listening && !again,
+            provenance: self.provenance,
+            adopted: self.adopted,
+            renewed: handed.then(|| Box::new(listen.clone())),
         })
     }
 }
@@ -289,15 +361,22 @@ pub(crate) struct Shares {
     pub(crate) workers: u32,
 }
 
-/// Binds every address, or none.
+/// Binds every address, or none. What is handed over is taken where an address means it, and the rest of it
+/// is closed.
 pub(crate) fn bind_all(
     listens: &[Listen],
     shares: Shares,
     mut inheritance: Inheritance,
+    mut handed: Vec<Handed>,
 ) -> Result<Vec<Listener>, BindError> {
     check_addresses(listens)?;
     let mut listeners = Vec::new();
     for listen in listens {
+        let known = Handed::take(&mut handed, listen);
+        if let Some(known) = known {
+            listeners.push(known.into_bound(listen)?.into_listener(listen, shares)?);
+            continue;
+        }
         let bound = match &listen.address {
             Address::Tcp(address) => vec![bind_tcp(*address, listen)?],
             Address::Unix(path) => vec![unix::bind(path, &listen.unix)?],
@@ -336,8 +415,16 @@ fn bind_tcp(address: SocketAddr, listen: &Listen) -> Result<Bound, BindError> {
         name: None,
         family: Family::Tcp,
         socket: socket.into(),
+        more: Vec::new(),
         listening: false,
         file: None,
+        provenance: Provenance::Bound {
+            asked: address.to_string(),
+            address: real.to_string(),
+            family: Family::Tcp,
+            file: None,
+        },
+        adopted: None,
     })
 }
 
@@ -353,7 +440,8 @@ mod tests {
     };
 
     fn bind(text: &str) -> Result<Vec<Listener>, BindError> {
-        bind_all(&[text.parse().unwrap()], SHARES, Inheritance::default())
+        let listens = [text.parse().unwrap()];
+        bind_all(&listens, SHARES, Inheritance::default(), Vec::new())
     }
 
     #[test]

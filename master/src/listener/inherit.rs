@@ -13,8 +13,12 @@ use rustix::net::{AddressFamily, SocketType, sockopt};
 use socket2::{SockAddr, SockRef};
 
 use super::bind::{BindError, Bound};
+use super::handed::{Handed, Provenance};
 use super::{Inherited, Listen};
 use crate::sys;
+
+/// The number of the first of them (sd_listen_fds(3)).
+const FIRST: usize = 3;
 
 /// What was handed over and is not served yet. What is left when this is dropped is closed.
 #[derive(Debug, Default)]
@@ -30,6 +34,8 @@ struct Descriptor {
     fd: OwnedFd,
     number: usize,
     name: String,
+    /// Its place in the list of the master that handed it over.
+    adopted: Option<u16>,
 }
 
 impl fmt::Display for Descriptor {
@@ -44,9 +50,16 @@ impl Inheritance {
     pub(crate) fn take() -> Self {
         match sys::inherited_descriptors() {
             Ok(found) => Self {
-                sockets: (3..)
+                sockets: (FIRST..)
                     .zip(found)
-                    .map(|(number, (fd, name))| Some(Descriptor { fd, number, name }))
+                    .map(|(number, (fd, name))| {
+                        Some(Descriptor {
+                            fd,
+                            number,
+                            name,
+                            adopted: None,
+                        })
+                    })
                     .collect(),
                 wrong: None,
             },
@@ -54,6 +67,39 @@ impl Inheritance {
                 sockets: Vec::new(),
                 wrong: Some(error),
             },
+        }
+    }
+
+    /// What another master inherited and hands over, at the places that it had there; takes it out of `handed`.
+    pub(crate) fn of_another(handed: &mut Vec<Handed>) -> Self {
+        let mut sockets: Vec<Option<Descriptor>> = Vec::new();
+        let (inherited, bound) = std::mem::take(handed)
+            .into_iter()
+            .partition(|handed| matches!(handed.provenance, Provenance::Inherited { .. }));
+        *handed = bound;
+        let inherited: Vec<Handed> = inherited;
+        for handed in inherited {
+            let (Provenance::Inherited { number, name }, Some(fd)) =
+                (handed.provenance, handed.sockets.into_iter().next())
+            else {
+                continue;
+            };
+            let place = number.saturating_sub(FIRST);
+            if sockets.len() <= place {
+                sockets.resize_with(place + 1, || None);
+            }
+            if let Some(empty) = sockets.get_mut(place) {
+                *empty = Some(Descriptor {
+                    fd,
+                    number,
+                    name,
+                    adopted: Some(handed.listener),
+                });
+            }
+        }
+        Self {
+            sockets,
+            wrong: None,
         }
     }
 
@@ -122,13 +168,20 @@ fn bound(descriptor: Descriptor, listen: &Listen) -> Result<Bound, BindError> {
         SockRef::from(&descriptor.fd).local_addr()
     };
     let address = prepare().map_err(|e| BindError::system(&listen.address.to_string(), e))?;
+    let provenance = Provenance::Inherited {
+        number: descriptor.number,
+        name: descriptor.name.clone(),
+    };
     Ok(Bound {
+        provenance,
+        adopted: descriptor.adopted,
         address: shown(&address, family),
         // What sd_listen_fds_with_names(3) says of a socket without a name.
         name: (descriptor.name != "unknown" && !descriptor.name.is_empty())
             .then_some(descriptor.name),
         family,
         socket: descriptor.fd,
+        more: Vec::new(),
         listening: true,
         file: None,
     })
@@ -181,7 +234,12 @@ mod tests {
     fn inheritance(descriptors: Vec<(&str, OwnedFd)>) -> Inheritance {
         let number = |(number, (name, fd)): (usize, (&str, OwnedFd))| {
             let name = name.to_owned();
-            Some(Descriptor { fd, number, name })
+            Some(Descriptor {
+                fd,
+                number,
+                name,
+                adopted: None,
+            })
         };
         Inheritance {
             sockets: (3..).zip(descriptors).map(number).collect(),

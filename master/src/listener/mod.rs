@@ -7,6 +7,7 @@
 mod address;
 mod bind;
 mod conflict;
+mod handed;
 mod inherit;
 mod listen;
 mod opening;
@@ -21,6 +22,7 @@ pub(crate) use address::MAX_UNIX_PATH;
 pub use address::{Address, AddressError, Inherited};
 pub(crate) use bind::{BACKLOG, BindError, Listener, Served, Shares, bind_all};
 pub use conflict::{Conflict, check_addresses};
+pub(crate) use handed::{Handed, Provenance};
 pub(crate) use inherit::Inheritance;
 pub use listen::{Listen, ListenError};
 pub use opening::OpeningOptions;

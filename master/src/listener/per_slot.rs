@@ -19,13 +19,15 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use super::TcpOptions;
 
-/// Makes as many sockets as there are slots, of which the first is there already.
+/// Makes as many sockets as there are slots, of which the first is there already, and perhaps some others. One
+/// that is there and has no slot is kept: to close it would turn away who waits in its queue.
 pub(super) fn extend(
     sockets: &mut Vec<OwnedFd>,
     slots: u32,
     options: &TcpOptions,
 ) -> io::Result<()> {
-    for _ in 1..slots {
+    let wanted = usize::try_from(slots).unwrap_or(usize::MAX);
+    while sockets.len() < wanted {
         let first = sockets.first().ok_or(io::ErrorKind::AddrNotAvailable)?;
         let more = another(first, options)?;
         sockets.push(more);
@@ -52,8 +54,10 @@ pub(super) fn listen(first: &OwnedFd, others: &[Arc<OwnedFd>], backlog: i32) -> 
     SockRef::from(first).set_reuse_port(true)?;
     for socket in others {
         let socket = SockRef::from(&**socket);
-        socket.set_reuse_port(true)?;
-        socket.bind(&address.into())?;
+        if !socket.is_listener()? {
+            socket.set_reuse_port(true)?;
+            socket.bind(&address.into())?;
+        }
         socket.listen(backlog)?;
     }
     Ok(())

@@ -9,6 +9,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::Listen;
 use super::bind::{BindError, Bound};
+use super::handed::Provenance;
 
 pub(super) fn bind(address: SocketAddr, listen: &Listen) -> Result<Bound, BindError> {
     let bind = || -> io::Result<(Socket, SocketAddr)> {
@@ -28,8 +29,16 @@ pub(super) fn bind(address: SocketAddr, listen: &Listen) -> Result<Bound, BindEr
         name: None,
         family: Family::Udp,
         socket: socket.into(),
+        more: Vec::new(),
         listening: true,
         file: None,
+        provenance: Provenance::Bound {
+            asked: format!("udp:{address}"),
+            address: format!("udp:{real}"),
+            family: Family::Udp,
+            file: None,
+        },
+        adopted: None,
     })
 }
 

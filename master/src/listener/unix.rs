@@ -12,12 +12,15 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::UnixOptions;
 use super::bind::{BindError, Bound};
+use super::handed::Provenance;
 
 /// The file of a socket that we bound. Removed with this value, unless it is somebody else's by then.
 #[derive(Debug)]
 pub(crate) struct SocketFile {
     path: PathBuf,
     identity: (u64, u64),
+    /// Whether it is ours to remove. While one master hands over to another there are two who have it.
+    owned: bool,
 }
 
 impl SocketFile {
@@ -26,13 +29,41 @@ impl SocketFile {
         Ok(Self {
             path: path.to_owned(),
             identity: identity(path)?,
+            owned: true,
         })
+    }
+
+    /// The file of a socket that another master bound, and removes as long as we do not [own](Self::own) it.
+    pub(crate) fn of_another(path: &Path) -> io::Result<Self> {
+        let mut file = Self::of(path)?;
+        file.owned = false;
+        Ok(file)
+    }
+
+    /// Whether this path leads to that file.
+    pub(super) fn has_number(path: &Path, number: (u64, u64)) -> bool {
+        identity(path).is_ok_and(|now| now == number)
+    }
+
+    /// From here on it is ours to remove.
+    pub(crate) const fn own(&mut self) {
+        self.owned = true;
+    }
+
+    /// From here on it is somebody else's.
+    pub(crate) const fn disown(&mut self) {
+        self.owned = false;
+    }
+
+    /// Gives it its mode and its owner.
+    pub(super) fn apply(&self, options: &UnixOptions) -> io::Result<()> {
+        options.apply(self.open()?.as_fd())
     }
 
     /// Whether the path still leads to our socket. Somebody may have taken it away before we listened:
     /// a socket that does not listen yet looks stale to others.
     pub(super) fn is_ours(&self) -> bool {
-        identity(&self.path).is_ok_and(|now| now == self.identity)
+        Self::has_number(&self.path, self.identity)
     }
 
     /// The file itself, to be changed. What was put in its place meanwhile, by whoever else may write to the
@@ -49,7 +80,7 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if self.is_ours() {
+        if self.owned && self.is_ours() {
             // Nothing better can be done about a file that cannot be removed.
             let _ = fs::remove_file(&self.path);
         }
@@ -76,16 +107,24 @@ pub(super) fn bind(path: &Path, options: &UnixOptions) -> Result<Bound, BindErro
     };
     let (socket, file) = bind().map_err(|e| BindError::system(&address, e))?;
     // From here on, whoever returns early removes the file again.
-    if let Err(source) = file.open().and_then(|file| options.apply(file.as_fd())) {
+    if let Err(source) = file.apply(options) {
         return Err(BindError::Permissions { address, source });
     }
     Ok(Bound {
+        provenance: Provenance::Bound {
+            asked: address.clone(),
+            address: address.clone(),
+            family: Family::Unix,
+            file: Some(file.identity),
+        },
         address,
         name: None,
         family: Family::Unix,
         socket: socket.into(),
+        more: Vec::new(),
         listening: false,
         file: Some(file),
+        adopted: None,
     })
 }
 

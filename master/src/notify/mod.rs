@@ -98,20 +98,12 @@ impl Notifier {
     }
 
     /// Another process is the master from now on.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for the upgrade, which is not there yet")
-    )]
     pub(crate) fn main_pid(&mut self, pid: u32) {
         self.tell(&[NotifyState::MainPid(pid)], None);
     }
 
     /// Gives a process that is to be the master after this one what it needs to speak for the service. A
     /// watchdog that names this process would mean nothing to it.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for the upgrade, which is not there yet")
-    )]
     pub(crate) fn hand_over(command: &mut Command) {
         command.env_remove("WATCHDOG_PID");
     }

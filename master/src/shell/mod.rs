@@ -7,6 +7,7 @@
 //! | file | idea |
 //! |---|---|
 //! | `run` | from a configuration to a running master, and the end of it |
+//! | `started_by`, `ground` | who started this master, and what it begins with |
 //! | `turn` | the loop: inputs to events |
 //! | `perform` | actions to deeds |
 //! | `rollout` | the next generation, and the number of slots |
@@ -16,7 +17,14 @@
 //! | `status` | the answers to `status` and `metrics` |
 //! | `measure` | the memory of workers, once a second |
 //! | `suspension` | noticing that the master itself did not run |
+//! | `orders` | who waits for the outcome of which order |
+//! | `control` | when the control socket lets clients in |
+//! | `successor` | being followed by a new master |
+//! | `heir` | following an old one |
 
+mod control;
+mod ground;
+mod heir;
 mod measure;
 mod orders;
 mod perform;
@@ -24,7 +32,9 @@ mod reopen;
 mod rollout;
 mod run;
 mod service;
+mod started_by;
 mod status;
+mod successor;
 mod suspension;
 mod turn;
 
@@ -41,6 +51,7 @@ use tokio::task::JoinHandle;
 
 pub(crate) use orders::{Outcome, Placed, Wish};
 pub use run::run;
+pub use started_by::StartedBy;
 
 use orders::Orders;
 use rollout::Build;
@@ -57,10 +68,13 @@ use crate::listener::{Listener, Served};
 use crate::metrics::Counters;
 use crate::notify::Notifier;
 use crate::output::Output;
+use crate::pid_file::PidFile;
 use crate::process::Process;
 use crate::reserve::Reserve;
+use crate::runtime_dir::RuntimeDir;
 use crate::signals::Signal;
 use crate::spawn::Spawner;
+use crate::succession::{Decision, Successor};
 use crate::supervisor::{Event, Supervisor};
 
 /// Inputs that may wait. A child that floods its link waits here with its next message, alone.
@@ -93,10 +107,16 @@ pub(crate) enum Input {
     },
     /// Whoever waits for a daemon's readiness went away.
     LauncherGone,
+    /// The old master, whose place this one is to take, has decided.
+    Decided(Decision),
 }
 
 /// A running master.
 struct Shell {
+    /// Held to the end: it is the lock.
+    runtime_dir: RuntimeDir,
+    control: control::Control,
+    pid_file: Option<PidFile>,
     supervisor: Supervisor,
     spawner: Spawner,
     /// What each child is told to be.
@@ -144,6 +164,12 @@ struct Shell {
     /// Who measures memory at the moment.
     measuring: Option<JoinHandle<()>>,
     launcher: Option<Launcher>,
+    /// Until everything is this master's own: the one that it is to follow.
+    heir: Option<heir::Heir>,
+    /// The one that is to follow this one.
+    successor: Option<Successor>,
+    /// Whether another master has everything.
+    handed_over: bool,
     /// Why the stop that is going on began.
     stop_reason: String,
     /// Set by the last action.

@@ -19,6 +19,8 @@ pub(crate) enum Wish {
     },
     /// Another number of workers.
     Scale(Scale),
+    /// A new master.
+    Upgrade,
 }
 
 /// What became of an order.
@@ -81,6 +83,9 @@ impl Shell {
             outcome
         });
         self.orders.open.insert(order, Open { wish, origin, to });
+        if let Some(why) = Self::refusal(wish) {
+            return self.finish(order, Err(why.to_owned()));
+        }
         let origin = origin.to_owned();
         self.happen(match wish {
             Wish::Reload { agent } => Event::ReloadRequested {
@@ -89,6 +94,7 @@ impl Shell {
                 agent,
             },
             Wish::Scale(to) => Event::ScaleRequested { order, origin, to },
+            Wish::Upgrade => Event::UpgradeRequested { order, origin },
         });
     }
 
@@ -100,6 +106,7 @@ impl Shell {
         let (what, notes) = match open.wish {
             Wish::Reload { .. } => ("reload", self.orders.reload_notes.clone()),
             Wish::Scale(_) => ("change of the number of workers", Vec::new()),
+            Wish::Upgrade => ("upgrade", Vec::new()),
         };
         match open.to {
             Some(to) => drop(to.send(Outcome { result, notes })),

@@ -1,6 +1,6 @@
 //! Actions to deeds.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -28,7 +28,7 @@ impl Shell {
     pub(super) fn perform(&mut self, action: Action, events: &mut VecDeque<Event>) {
         match action {
             Action::Spawn { child, generation } => self.spawn(child, generation, events),
-            Action::Listen => events.push_back(self.listen()),
+            Action::Listen => events.extend(self.listen_in_turn()),
             Action::EggReady { child } => self.hatch(child, events),
             Action::Tell { to, news } => self.tell(&to, news, events),
             Action::Announce { child } => self.send(child, &ToChild::Stopping, events),
@@ -39,17 +39,17 @@ impl Shell {
                 }
             }
             Action::Diagnose { child } => self.diagnose(child, events),
-            Action::CloseListeners | Action::HandOverListeners => self.close_listeners(),
+            Action::CloseListeners => self.close_listeners(),
+            Action::HandOverListeners => self.hand_over(),
             Action::Stage { order } => events.push_back(self.stage(order)),
             Action::Adopt => self.adopt(),
             Action::Unstage => self.staged = None,
             Action::Slots { slots } => events.push_back(self.make_slots(slots)),
+            Action::StandDown { child } => self.send(child, &ToChild::StandDown, events),
+            Action::LaunchSuccessor { .. } => self.launch_successor(events),
+            Action::Commit => self.commit(),
+            Action::EndSuccessor { at_once } => self.end_successor(at_once),
             Action::Finished { order, outcome } => self.finish(order, outcome),
-            // Nobody can give such orders to this master.
-            Action::StandDown { .. }
-            | Action::LaunchSuccessor { .. }
-            | Action::Commit
-            | Action::EndSuccessor { .. } => {}
             Action::Record(note) => self.record(note),
             Action::Exit { exit } => self.end(exit),
         }
@@ -77,6 +77,15 @@ impl Shell {
             child,
             pid: process.pid.as_raw_nonzero().get().cast_unsigned(),
         });
+        // Before the process knows what it is, so that nobody goes on while it may be in office.
+        if let Some(heir) = &self.heir {
+            heir.will.child(process.pid, process.pidfd());
+        }
+        if let Some(successor) = &self.successor
+            && child.seat == Seat::Agent
+        {
+            successor.child(process.pidfd());
+        }
         let boot = ToChild::Boot(Box::new(self.boot(child, generation, lane.is_some())));
         let (stdout, stderr) = (rustix::stdio::stdout(), rustix::stdio::stderr());
         let mut fds: Vec<BorrowedFd<'_>> = vec![stdout, stderr];
@@ -125,9 +134,9 @@ impl Shell {
         }
     }
 
-    fn close_listeners(&mut self) {
+    pub(super) fn close_listeners(&mut self) {
         if let Some(handoff) = &self.handoff {
-            handoff.close();
+            handoff.close(BTreeSet::new());
         }
         self.listeners.clear();
     }
@@ -172,9 +181,14 @@ impl Shell {
         }
     }
 
-    fn listen(&self) -> Event {
-        for listener in &self.listeners {
-            if let Err(error) = listener.listen() {
+    pub(super) fn listen(&mut self) -> Event {
+        let slots = self.slots;
+        for listener in &mut self.listeners {
+            // A group of sockets that another master made may be larger than this one needs.
+            let done = listener
+                .listen()
+                .and_then(|()| listener.set_slots(slots, true));
+            if let Err(error) = done {
                 return Event::ListenFailed {
                     error: error.to_string(),
                 };
@@ -275,6 +289,12 @@ impl Shell {
             self.report(&LaunchReport::Ready {
                 addresses: self.addresses(),
             });
+            if let Some(heir) = self.heir.take() {
+                self.inherit(&heir);
+            }
+        }
+        if event == EventName::UpgradeFinished {
+            self.handed_over = true;
         }
         self.tell_service(event);
     }
@@ -294,6 +314,9 @@ impl Shell {
             let message = reason;
             LaunchReport::Failed { exit, message }
         };
+        if let (Some(heir), LaunchReport::Failed { exit, message }) = (self.heir.take(), &report) {
+            Self::disclaim(&heir, *exit, message);
+        }
         self.report(&report);
         self.exit = Some(exit);
     }

@@ -11,22 +11,24 @@ use std::time::Duration;
 use hatchery_protocol::clock::monotonic;
 use hatchery_protocol::control::LaunchReport;
 use hatchery_protocol::exit::Exit;
-use hatchery_protocol::secret::Secret;
 use rustix::process::{Resource, getpid, getrlimit, set_child_subreaper, setrlimit};
 use thiserror::Error;
 use tokio::sync::mpsc;
 
+use super::control::Control;
+use super::ground::{Ground, Origin};
+use super::heir::{Heir, start_takes};
+use super::started_by::{Awaiting, StartedBy};
 use super::{Build, INPUTS, Input, Orders, Shell};
 use crate::attributes::{AttributesError, Resolved};
 use crate::cgroup::OomCounter;
 use crate::config::{Config, KILL_AFTER};
-use crate::control;
 use crate::executable::{Executable, Program};
 use crate::front::Front;
 use crate::handoff::Handoff;
 use crate::journal::Journal;
 use crate::launch::Launcher;
-use crate::listener::{BindError, Inheritance, Served, Shares, SocketFile, bind_all};
+use crate::listener::{BindError, Served};
 use crate::metrics::Counters;
 use crate::notify::Notifier;
 use crate::output::Output;
@@ -44,12 +46,10 @@ const FAREWELL: Duration = Duration::from_millis(500);
 /// Descriptors that one more process takes: its link, its lane, two pipes, a pidfd and what the child is given
 /// of them, with some to spare.
 const RESERVE: usize = 16;
-/// The generation of a master's first processes.
-const FIRST_GENERATION: u64 = 1;
 
 /// Why a master could not even begin.
 #[derive(Debug, Error)]
-enum StartError {
+pub(super) enum StartError {
     #[error(transparent)]
     RuntimeDir(#[from] RuntimeDirError),
     #[error(transparent)]
@@ -62,6 +62,16 @@ enum StartError {
     PidFile { path: PathBuf, source: io::Error },
     #[error("`pass_fds` cannot be {fd}: whoever starts this program has to open it ({source})")]
     PassFd { fd: i32, source: io::Error },
+    #[error(
+        "the running application is {name} with runtime directory {runtime_dir}, and this configuration says \
+         {new_name} with {new_runtime_dir}; both can only change with a stop and a start"
+    )]
+    Moved {
+        name: String,
+        runtime_dir: PathBuf,
+        new_name: String,
+        new_runtime_dir: PathBuf,
+    },
     #[error("the master cannot be set up: {0}")]
     System(#[from] io::Error),
 }
@@ -75,6 +85,7 @@ impl StartError {
             | Self::PassFd { .. }
             | Self::Events { .. }
             | Self::PidFile { .. }
+            | Self::Moved { .. }
             | Self::Bind(BindError::Conflict(_) | BindError::NoPort(..)) => Exit::BadConfig,
             Self::Bind(_) => Exit::BindFailed,
             Self::System(_) => Exit::Internal,
@@ -84,22 +95,22 @@ impl StartError {
 
 /// Runs a cluster to its end. To be called on the main thread, with no runtime around.
 ///
-/// Says what went wrong in the log and, when there is one, to the launcher.
-pub fn run(config: Config, front: Box<dyn Front>, launcher: Option<Launcher>) -> Exit {
+/// Says what went wrong in the log and to who started it.
+pub fn run(config: Config, front: Box<dyn Front>, started_by: StartedBy) -> Exit {
     let program = Program::of_this_process();
     let passed = pass_on(&config.pass_fds);
-    let inheritance = Inheritance::take();
+    let (origin, awaited) = started_by.begin();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
-        Err(error) => return refuse(launcher, &error.into()),
+        Err(error) => return refuse(awaited, &error.into()),
     };
     if let Err(error) = passed {
-        return refuse(launcher, &error);
+        return refuse(awaited, &error);
     }
-    let exit = runtime.block_on(live(config, (front, program), launcher, inheritance));
+    let exit = runtime.block_on(live(config, (front, program), origin, awaited));
     // What is left are writes to standard output that nobody reads.
     runtime.shutdown_background();
     exit
@@ -115,71 +126,77 @@ pub(super) fn say_failure(sentence: &str) {
     }
 }
 
-fn refuse(launcher: Option<Launcher>, error: &StartError) -> Exit {
+fn refuse(awaited: Awaiting, error: &StartError) -> Exit {
     say_failure(&error.to_string());
-    if let Some(launcher) = launcher {
-        launcher.report(&LaunchReport::Failed {
-            exit: error.exit(),
-            message: error.to_string(),
-        });
+    let message = error.to_string();
+    match awaited {
+        Awaiting::Nobody => {}
+        Awaiting::Launcher(launcher) => {
+            let exit = error.exit();
+            launcher.report(&LaunchReport::Failed { exit, message });
+        }
+        Awaiting::Predecessor(will) => will.fail(error.exit(), &message),
     }
     error.exit()
 }
 
 async fn live(
     config: Config,
-    origin: (Box<dyn Front>, Program),
-    launcher: Option<Launcher>,
-    inheritance: Inheritance,
+    surroundings: (Box<dyn Front>, Program),
+    origin: Origin,
+    awaited: Awaiting,
 ) -> Exit {
     let (sender, inputs) = mpsc::channel(INPUTS);
     if let Err(error) = signals::install(&sender) {
-        return refuse(launcher, &error.into());
+        return refuse(awaited, &error.into());
     }
-    let mut prepared = match prepare(config, origin, inheritance, sender) {
-        Ok(prepared) => prepared,
-        Err(error) => return refuse(launcher, &error),
-    };
-    if launcher.is_some() {
-        name_process(&prepared.shell.adopted.config.name);
-        prepared.shell.background = true;
-    }
-    prepared.shell.launcher = launcher;
-    watch_launcher(&prepared.shell);
-
     let (alive, mut clients) = mpsc::channel(1);
-    let control = tokio::spawn(control::serve(
-        prepared.control,
-        prepared.shell.inputs.clone(),
-        alive,
-    ));
-    let (exit, journal, output) = prepared.shell.turn_until_the_end(inputs).await;
-    control.abort();
-    drop(prepared.control_file);
-    drop(prepared.pid_file);
-    journal.close();
-    output.close();
+    let mut shell = match prepare(config, surroundings, origin, sender, alive) {
+        Ok(shell) => shell,
+        Err(error) => return refuse(awaited, &error),
+    };
+    match awaited {
+        Awaiting::Nobody => {}
+        Awaiting::Launcher(launcher) => {
+            name_process(&shell.adopted.config.name);
+            shell.background = true;
+            shell.launcher = Some(launcher);
+            watch_launcher(&shell);
+        }
+        Awaiting::Predecessor(will) => {
+            will.preparing(start_takes(&shell.adopted.config));
+            shell.heir = Some(Heir::new(will));
+        }
+    }
+    let remains = shell.turn_until_the_end(inputs).await;
+    drop(remains.control);
+    drop(remains.pid_file);
+    remains.journal.close();
+    remains.output.close();
     // Ends as soon as the last client's task is done.
     let _ = tokio::time::timeout(FAREWELL, clients.recv()).await;
-    exit
+    drop(remains.lock);
+    remains.exit
 }
 
-struct Prepared {
-    shell: Shell,
-    /// Held to the end: it is the lock.
-    _runtime_dir: RuntimeDir,
-    control: tokio::net::UnixListener,
-    control_file: SocketFile,
-    pid_file: Option<PidFile>,
+/// What a shell leaves, to be put away in this order.
+pub(super) struct Remains {
+    pub(super) exit: Exit,
+    pub(super) control: Control,
+    pub(super) pid_file: Option<PidFile>,
+    pub(super) journal: Journal,
+    pub(super) output: Output,
+    pub(super) lock: RuntimeDir,
 }
 
 /// Everything that can fail before a process is started, in an order that leaves nothing behind.
 fn prepare(
     config: Config,
     (front, program): (Box<dyn Front>, Program),
-    inheritance: Inheritance,
+    origin: Origin,
     inputs: mpsc::Sender<Input>,
-) -> Result<Prepared, StartError> {
+    alive: mpsc::Sender<()>,
+) -> Result<Shell, StartError> {
     let began = monotonic();
     raise_descriptor_limit();
     // Grandchildren whose parents died come to us instead of to process 1. Not fatal: without it they
@@ -188,25 +205,35 @@ fn prepare(
         tracing::warn!("cannot become a subreaper: {error}");
     }
     let attributes = Resolved::find(&config.children, config.threads)?;
-    let runtime_dir = RuntimeDir::acquire(&config.runtime_dir)?;
-    let shares = Shares {
-        strategy: config.strategy,
-        workers: config.workers,
+    let first = matches!(origin, Origin::Anew(_));
+    let ground = match origin {
+        Origin::Anew(inheritance) => Ground::anew(&config, inheritance)?,
+        Origin::Handover(handover) => {
+            let (mut estate, correspondence) = *handover;
+            let agents = std::mem::take(&mut estate.agents);
+            let ground = Ground::handed_over(&config, estate)?;
+            let grace = config.orphan_grace + KILL_AFTER;
+            correspondence.follow(agents, grace, inputs.clone())?;
+            ground
+        }
     };
-    let listeners = bind_all(&config.listen, shares, inheritance)?;
     let journal = Journal::open(config.events.as_deref()).map_err(|source| StartError::Events {
         path: config.events.clone().unwrap_or_default(),
         source,
     })?;
-    let (control, control_file) = runtime_dir.bind_control()?;
-    let control = tokio::net::UnixListener::from_std(control)?;
-    let pid_file = match &config.pid_file {
+    let mut control = Control::start(ground.control, inputs.clone(), alive)?;
+    if first {
+        control.open();
+    }
+    // One that takes over writes it when it has.
+    let pid_file = match config.pid_file.as_ref().filter(|_| first) {
         Some(path) => Some(PidFile::write(path).map_err(|source| StartError::PidFile {
             path: path.clone(),
             source,
         })?),
         None => None,
     };
+    let listeners = ground.listeners;
     let handoff = Handoff::start(
         &listeners,
         &config.weights,
@@ -218,29 +245,29 @@ fn prepare(
     reserve.fill(io::stderr());
     // Two masters started at different moments must not act in step.
     let jitter_seed = u64::from(std::process::id()) ^ u64::from(monotonic().subsec_nanos());
-    let shell = Shell {
-        supervisor: Supervisor::new(policy(&config, jitter_seed)),
+    Ok(Shell {
+        supervisor: Supervisor::new(policy(&config, jitter_seed)).counting_from(ground.generation),
         spawner: Spawner::new(&config.name, attributes.account.as_ref()),
         attributes,
         program,
         front,
         slots: config.workers,
         adopted: Build {
-            generation: FIRST_GENERATION,
+            generation: ground.generation,
             executable: Executable::Running,
             config,
         },
         staged: None,
-        newest: FIRST_GENERATION,
+        newest: ground.generation,
         orders: Orders::default(),
         jitter_seed,
-        background: false,
+        background: ground.background,
         served: listeners.iter().map(Served::from).collect(),
         counters: Counters::default(),
         measuring: None,
         listeners,
         handoff,
-        ticket_secret: Secret::random()?,
+        ticket_secret: ground.ticket_secret,
         processes: BTreeMap::new(),
         reserve,
         oom: Arc::new(Mutex::new(OomCounter::new())),
@@ -250,14 +277,13 @@ fn prepare(
         inputs,
         began,
         launcher: None,
+        heir: None,
+        successor: None,
+        handed_over: false,
         stop_reason: String::new(),
         exit: None,
-    };
-    Ok(Prepared {
-        shell,
-        _runtime_dir: runtime_dir,
+        runtime_dir: ground.runtime_dir,
         control,
-        control_file,
         pid_file,
     })
 }

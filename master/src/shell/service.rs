@@ -11,7 +11,7 @@ use crate::notify::status_line;
 impl Shell {
     /// A step of the lifecycle that concerns whoever started this master.
     pub(super) fn tell_service(&mut self, event: EventName) {
-        if !self.notifier.is_on() {
+        if !self.speaks_for_service() {
             return;
         }
         match event {
@@ -46,7 +46,7 @@ impl Shell {
 
     /// With each beat: how things are, if that has changed, and what is owed.
     pub(super) fn keep_service_informed(&mut self) {
-        if !self.notifier.is_on() {
+        if !self.speaks_for_service() {
             return;
         }
         self.notifier.flush();
@@ -54,8 +54,16 @@ impl Shell {
         self.feed_watchdog();
     }
 
+    /// Whether anybody listens, and to this master. Of two, one speaks.
+    fn speaks_for_service(&self) -> bool {
+        self.notifier.is_on() && self.heir.is_none() && !self.handed_over
+    }
+
     /// Proves that the service lives, if that is due and true.
     pub(super) fn feed_watchdog(&mut self) {
+        if !self.speaks_for_service() {
+            return;
+        }
         let now = monotonic();
         if let Some(freshness) = self.notifier.watchdog_due(now) {
             let alive = self.is_alive(freshness);

@@ -3,19 +3,17 @@
 use std::collections::VecDeque;
 
 use hatchery_protocol::clock::{boottime, monotonic};
-use hatchery_protocol::exit::Exit;
 use hatchery_protocol::message::{ToChild, write_message};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
+use super::run::Remains;
 use super::suspension::Wakefulness;
 use super::{Input, Shell, Wish};
-use crate::journal::Journal;
 use crate::orphans;
-use crate::output::Output;
 use crate::signals::Signal;
-use crate::supervisor::Event;
+use crate::supervisor::{Event, SuccessorNews};
 
 /// How often the master tells its children that it lives.
 const BEAT: Duration = Duration::from_secs(1);
@@ -35,10 +33,7 @@ enum Woken {
 
 impl Shell {
     /// Takes turns until the supervisor's last action.
-    pub(super) async fn turn_until_the_end(
-        mut self,
-        mut inputs: mpsc::Receiver<Input>,
-    ) -> (Exit, Journal, Output) {
+    pub(super) async fn turn_until_the_end(mut self, mut inputs: mpsc::Receiver<Input>) -> Remains {
         let mut beat = interval_at(Instant::now() + BEAT, BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let often = self.notifier.watchdog_interval().unwrap_or(FAR);
@@ -50,7 +45,14 @@ impl Shell {
         self.happen(Event::Started);
         loop {
             if let Some(exit) = self.exit {
-                return (exit, self.journal, self.output);
+                return Remains {
+                    exit,
+                    control: self.control,
+                    pid_file: self.pid_file,
+                    journal: self.journal,
+                    output: self.output,
+                    lock: self.runtime_dir,
+                };
             }
             let wait = self
                 .supervisor
@@ -95,6 +97,9 @@ impl Shell {
                 if let Event::Exited { child, .. } = event {
                     self.forget(child);
                 }
+                if let Event::Successor(SuccessorNews::Gone { .. }) = event {
+                    self.successor = None;
+                }
                 self.happen(event);
             }
             Input::Signalled(signal) => self.on_signal(signal),
@@ -108,6 +113,7 @@ impl Shell {
                 }
             }
             Input::Order { wish, to } => self.place(wish, "a command", Some(to)),
+            Input::Decided(decision) => self.decided(decision),
             Input::LauncherGone => {
                 if self.launcher.take().is_some() {
                     self.stop(
@@ -123,15 +129,15 @@ impl Shell {
         match signal {
             Signal::Stop(name) => self.stop(name, self.supervisor.is_stopping()),
             Signal::Quit => self.stop("SIGQUIT", true),
+            Signal::Upgrade => self.place(Wish::Upgrade, "SIGUSR2", None),
             Signal::Child => self.reap_orphans(),
             Signal::Reload => self.place(Wish::Reload { agent: false }, "SIGHUP", None),
             Signal::Scale(name, to) => self.place(Wish::Scale(to), name, None),
             Signal::Reopen => self.reopen(),
-            Signal::Dropped(name) => tracing::info!("{name} means nothing to this master"),
         }
     }
 
-    fn stop(&mut self, origin: &str, at_once: bool) {
+    pub(super) fn stop(&mut self, origin: &str, at_once: bool) {
         self.happen(Event::StopRequested {
             origin: origin.to_owned(),
             at_once,
@@ -195,7 +201,9 @@ impl Shell {
     }
 
     pub(super) fn reap_orphans(&self) {
-        let known = self.processes.values().map(|process| process.pid).collect();
+        let successor = self.successor.as_ref().map(|successor| successor.pid);
+        let children = self.processes.values().map(|process| process.pid);
+        let known = children.chain(successor).collect();
         let reaped = orphans::reap(&known);
         if reaped > 0 {
             tracing::debug!("reaped {reaped} orphans");

@@ -99,6 +99,13 @@ impl Supervisor {
         new
     }
 
+    /// Counts generations from this one on, as a master does that takes over from another.
+    #[must_use]
+    pub fn counting_from(mut self, generation: Generation) -> Self {
+        (self.adopted, self.newest) = (generation, generation);
+        self
+    }
+
     /// Takes in what happened at `now` and appends to `out` what is to be done about it, in order.
     pub fn handle(&mut self, now: Now, event: Event, out: &mut Vec<Action>) {
         if self.course == Course::Finished {

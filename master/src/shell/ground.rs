@@ -1,0 +1,77 @@
+//! What a master stands on: its lock and its sockets, made here or handed over by another master.
+
+use std::os::unix::net::UnixListener;
+
+use hatchery_protocol::id::Generation;
+use hatchery_protocol::secret::Secret;
+
+use super::run::StartError;
+use super::started_by::FIRST_GENERATION;
+use crate::config::Config;
+use crate::listener::{Handed, Inheritance, Listener, Shares, SocketFile, bind_all};
+use crate::runtime_dir::RuntimeDir;
+use crate::succession::{Correspondence, Estate};
+
+/// Where the lock and the sockets come from.
+pub(super) enum Origin {
+    /// They are made, or come from a service manager.
+    Anew(Inheritance),
+    /// Another master hands them over.
+    Handover(Box<(Estate, Correspondence)>),
+}
+
+/// What the rest of a start needs, wherever it comes from.
+pub(super) struct Ground {
+    pub(super) runtime_dir: RuntimeDir,
+    pub(super) listeners: Vec<Listener>,
+    pub(super) control: (UnixListener, SocketFile),
+    pub(super) ticket_secret: Secret,
+    pub(super) generation: Generation,
+    pub(super) background: bool,
+}
+
+impl Ground {
+    pub(super) fn anew(config: &Config, inheritance: Inheritance) -> Result<Self, StartError> {
+        let runtime_dir = RuntimeDir::acquire(&config.runtime_dir)?;
+        let listeners = bind_all(&config.listen, shares(config), inheritance, Vec::new())?;
+        Ok(Self {
+            control: runtime_dir.bind_control()?,
+            runtime_dir,
+            listeners,
+            ticket_secret: Secret::random()?,
+            generation: FIRST_GENERATION,
+            background: false,
+        })
+    }
+
+    pub(super) fn handed_over(config: &Config, estate: Estate) -> Result<Self, StartError> {
+        if (&estate.name, &estate.runtime_dir) != (&config.name, &config.runtime_dir) {
+            return Err(StartError::Moved {
+                name: estate.name,
+                runtime_dir: estate.runtime_dir,
+                new_name: config.name.clone(),
+                new_runtime_dir: config.runtime_dir.clone(),
+            });
+        }
+        let generation = estate.next_generation();
+        let runtime_dir = RuntimeDir::adopt(&config.runtime_dir, estate.lock)?;
+        let mut handed: Vec<Handed> = estate.handed;
+        let inheritance = Inheritance::of_another(&mut handed);
+        let listeners = bind_all(&config.listen, shares(config), inheritance, handed)?;
+        Ok(Self {
+            control: runtime_dir.adopt_control(estate.control)?,
+            runtime_dir,
+            listeners,
+            ticket_secret: estate.ticket_secret,
+            generation,
+            background: estate.background,
+        })
+    }
+}
+
+const fn shares(config: &Config) -> Shares {
+    Shares {
+        strategy: config.strategy,
+        workers: config.workers,
+    }
+}
