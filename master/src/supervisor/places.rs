@@ -318,7 +318,8 @@ fn due(place: &Place, outlook: &Outlook, policy: &Policy) -> Option<Now> {
         .chain(&place.successor)
         .filter_map(watched);
     let duties = place.occupant.iter().filter_map(|agent| match agent.duty {
-        Duty::Leaving { deadline } if agent.is_ready() => Some(deadline),
+        // In a stop it has other deadlines.
+        Duty::Leaving { deadline } if agent.is_ready() && outlook.serving => Some(deadline),
         Duty::Leaving { .. } | Duty::Kept | Duty::Left => None,
     });
     let age = place

@@ -24,9 +24,8 @@ impl Judge {
             let before = now.saturating_sub(late + Now::from_millis(1));
             let hung = known.is_hung(before, &self.policy) && !known.dismissed;
             ensure(!hung, || format!("{id} hangs and lives"))?;
-            ensure(!known.lingers(before, &self.policy), || {
-                format!("{id} did not stand down and lives")
-            })?;
+            let lingers = self.serves() && known.lingers(before, &self.policy);
+            ensure(!lingers, || format!("{id} did not stand down and lives"))?;
         }
         match self.era {
             Era::Idle | Era::Over => Ok(()),
@@ -40,18 +39,15 @@ impl Judge {
     fn forget_old_deaths(&mut self, now: Now) {
         let stable = self.policy.backoff.stable;
         let children = &self.children;
-        let crash_loop = i32::try_from(self.policy.backoff.crash_loop).unwrap_or(i32::MAX);
-        let loops = self
-            .vacant
-            .iter_mut()
-            .filter(|(_, row)| row.deaths >= crash_loop);
+        let loops = self.vacant.iter_mut().filter(|(_, row)| row.looping);
         for (seat, row) in loops {
             let held = children
                 .values()
-                .filter(|k| k.id.seat == *seat && k.is_member());
+                .filter(|k| k.id.seat == *seat && k.is_member() && k.hatched);
             let well = |k: &Known| k.ready_since.is_some_and(|since| since + stable <= now);
             if held.into_iter().any(well) {
                 row.deaths = 0;
+                row.looping = false;
             }
         }
     }
@@ -172,7 +168,8 @@ impl Judge {
         ensure(self.closed, || "the addresses should be closed".to_owned())?;
         let alone = self.children.is_empty() && !self.awaits_successor();
         ensure(!alone, || "the master should exit".to_owned())?;
-        let longest = crate::known::longest_stop(&self.policy, &self.pace);
+        let longest = crate::known::longest_stop(&self.policy, &self.pace)
+            + self.policy.kill_after * self.suspensions;
         ensure(now <= stop.since + longest, || {
             format!("it takes more than {longest:?} to stop")
         })?;

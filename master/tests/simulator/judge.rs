@@ -10,7 +10,7 @@ use hatchery_protocol::event::EventName;
 use hatchery_protocol::exit::Exit;
 use hatchery_protocol::id::{ChildId, Generation, Seat};
 
-use crate::known::{self, Known, Membership};
+use crate::known::{self, Known, Membership, State};
 use crate::rollout::Rollout;
 use crate::scenario::{Pace, Scenario};
 use crate::tally::Tally;
@@ -42,6 +42,8 @@ pub(crate) struct Judge {
     pub(super) agent_was_ready: bool,
     pub(super) asked_to_listen: bool,
     pub(super) closed: bool,
+    /// How often everybody was given time anew.
+    pub(super) suspensions: u32,
     /// Until when everything goes on although a stop was announced.
     pub(super) announced: Option<Now>,
     pub(super) tally: Tally,
@@ -72,6 +74,8 @@ pub(crate) struct Vacancy {
     pub(super) deaths: i32,
     /// The last one meant nothing.
     pub(super) forgiven: bool,
+    /// There were so many that the seat has to be well for a while before they are forgotten.
+    pub(super) looping: bool,
 }
 
 impl Vacancy {
@@ -99,6 +103,7 @@ impl Judge {
             agent_was_ready: false,
             asked_to_listen: false,
             closed: false,
+            suspensions: 0,
             announced: None,
             tally: Tally {
                 schedules: 1,
@@ -234,6 +239,7 @@ impl Judge {
                 }
             }
             Event::Suspended => {
+                self.suspensions += 1;
                 for known in self.children.values_mut() {
                     known.gets_time(now, &self.policy, true);
                 }
@@ -339,7 +345,8 @@ impl Judge {
                 if let Some(row) = self.vacant.get_mut(&child.seat).filter(|_| was_stable) {
                     row.deaths = 0;
                 }
-                elder.recycled |= !elder.dismissed && elder.generation == generation;
+                let leaves = !elder.dismissed && elder.state != State::Killed;
+                elder.recycled |= leaves && elder.generation == generation;
                 elder.dismissed = true;
             }
         }
@@ -365,6 +372,7 @@ impl Judge {
             since: now,
             deaths: 0,
             forgiven: false,
+            looping: false,
         });
         row.since = now;
         row.forgiven = gone.in_the_way || gone.generation != self.rollout.adopted;
@@ -372,6 +380,8 @@ impl Judge {
             let stable = self.policy.backoff.stable;
             let was_stable = gone.ready_since.is_some_and(|since| now >= since + stable);
             row.deaths = if was_stable { 1 } else { row.deaths + 1 };
+            let crash_loop = i32::try_from(self.policy.backoff.crash_loop);
+            row.looping |= crash_loop.is_ok_and(|many| row.deaths >= many);
         }
         self.turn_back(gone.generation);
     }

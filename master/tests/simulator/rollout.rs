@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use hatchery_master::supervisor::{Order, SuccessorNews};
 use hatchery_protocol::event::EventName;
 use hatchery_protocol::exit::Exit;
-use hatchery_protocol::id::Generation;
+use hatchery_protocol::id::{ChildId, Generation, Seat};
 
 use crate::judge::{Era, Judge};
 use crate::known::Known;
@@ -252,10 +252,18 @@ impl Judge {
         if let Some((tried, _)) = self.rollout.tried.take() {
             self.abandoned.push(tried);
         }
-        let abandoned = &self.abandoned;
-        for known in self.children.values_mut() {
-            let waits = !known.is_ready() || !known.is_worker();
-            known.dismissed |= waits && !known.hatched && abandoned.contains(&known.generation);
+        // Who holds a seat alone stays: there is nobody to go back to.
+        let alone = |child: &ChildId| self.holders(child.seat).count() == 1;
+        let waits = |k: &Known| !k.dismissed && !k.hatched && (!k.is_ready() || !k.is_worker());
+        let novices = self.children.values().filter(|k| waits(k));
+        let novices = novices
+            .filter(|k| self.abandoned.contains(&k.generation))
+            .map(|k| k.id);
+        let leave = novices.filter(|id| id.seat == Seat::Agent || !alone(id));
+        for child in leave.collect::<Vec<_>>() {
+            if let Some(known) = self.known(child) {
+                known.dismissed = true;
+            }
         }
     }
 }

@@ -120,10 +120,10 @@ impl Scenario {
             ..Policy::default()
         };
         // Each of them makes a world of many beats, so in few of them.
-        if rng.chance(60) {
+        if rng.chance(30) {
             policy.worker_timeout = rng.of_any_size(ms(12_000), ms(60_000));
         }
-        if rng.chance(60) {
+        if rng.chance(30) {
             policy.recycle = Recycle {
                 max_requests: rng.pick(&[0, 0, 50, 500], 0),
                 max_lifetime: rng.pick(&[ms(0), ms(60_000), ms(300_000)], ms(0)),

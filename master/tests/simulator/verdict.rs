@@ -134,6 +134,7 @@ impl Judge {
         self.newest = child.incarnation;
         self.tally.spawns += 1;
         // Its boot message says who is ready.
+        self.find_truth();
         let known = Known::asked_for(child, generation, self.truth.clone());
         self.children.insert(child, known);
         Ok(())

@@ -233,7 +233,7 @@ impl<'t> World<'t> {
                 bytes: u64::MAX,
             },
             11 => Event::Traced { child },
-            12 => Event::Suspended,
+            12 if !self.calm => Event::Suspended,
             13 => Event::StoodDown { child },
             14 => Event::Staged {
                 order: u64::MAX,
