@@ -40,7 +40,12 @@ impl Supervisor {
     /// Tells each ready process once that everybody is. An agent hears it when no other one can be doing
     /// what may be done only once.
     pub(super) fn hatch(&mut self, out: &mut Vec<Action>) {
-        for seat in self.places.fresh() {
+        let mut seats = self.places.fresh();
+        if seats.first() != Some(&Seat::Agent) {
+            // What it waited for may have happened elsewhere.
+            seats.insert(0, Seat::Agent);
+        }
+        for seat in seats {
             if seat == Seat::Agent && !self.agent_may_hatch() {
                 continue;
             }

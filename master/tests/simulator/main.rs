@@ -115,6 +115,12 @@ fn seed_9658_a_new_agent_ends_a_crash_loop() {
     replay(9658);
 }
 
+/// A committed master was gone, and the agent that had become ready meanwhile was not told egg-ready.
+#[test]
+fn seed_59703_an_agent_is_back_on_duty() {
+    replay(59703);
+}
+
 /// `start` failed, then came `ready` all the same: a worker (37) and an agent (53) were taken for good.
 #[test]
 fn seeds_37_and_53_a_failed_start_says_ready() {
