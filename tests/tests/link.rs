@@ -257,8 +257,9 @@ fn the_watch_thread_holds_nothing_open_that_its_process_has_closed() {
         let names = table.into_values().map(|file| file.display().to_string());
         names.filter(|name| name.starts_with("socket:")).count()
     };
-    assert_eq!(sockets(watch()), 2, "the link, to read and to write");
-    assert!(sockets(author()) >= 4, "also a listener and a connection");
+    let held = "the link, to read and to write, and the way for new output to the other table";
+    assert_eq!(sockets(watch()), 4, "{held}");
+    assert!(sockets(author()) >= 6, "also a listener and a connection");
     assert_eq!(connection.get("/").unwrap().text(), "Hello World");
     cluster.stop();
 }

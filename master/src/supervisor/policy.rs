@@ -19,7 +19,7 @@ pub struct Policy {
     pub kill_after: Duration,
     /// How soon a dead child is replaced.
     pub backoff: Backoff,
-    /// How many workers may be on their way to being ready at once; at least 1.
+    /// How many workers may be on their way to being ready at once while others serve; at least 1.
     pub booting: u32,
     /// How many slots a reload replaces at once; at least 1.
     pub surge: u32,

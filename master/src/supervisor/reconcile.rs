@@ -191,8 +191,12 @@ impl Supervisor {
         workers.into_iter().chain(self.next_agent()).min()
     }
 
-    /// The agent is not counted: there is one, and workers that boot slowly must not keep it waiting.
+    /// Whether one more worker may boot. The limit is there for clients that are served meanwhile, so a start
+    /// has none. The agent is not counted: there is one, and workers that boot slowly must not keep it waiting.
     pub(super) fn may_boot(&self) -> bool {
+        if !self.is_serving() {
+            return true;
+        }
         let limit = usize::try_from(self.policy.booting.max(1)).unwrap_or(usize::MAX);
         self.places.tally.booting < limit
     }

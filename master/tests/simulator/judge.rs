@@ -446,8 +446,10 @@ impl Judge {
         workers.filter(|known| known.is_booting()).count()
     }
 
+    /// The limit is there for clients that are served meanwhile.
     pub(super) fn may_boot(&self) -> bool {
-        self.booting() < usize::try_from(self.policy.booting.max(1)).unwrap_or(usize::MAX)
+        matches!(self.era, Era::Starting)
+            || self.booting() < usize::try_from(self.policy.booting.max(1)).unwrap_or(usize::MAX)
     }
 
     pub(super) fn known(&mut self, child: ChildId) -> Option<&mut Known> {

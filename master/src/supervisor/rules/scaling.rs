@@ -146,7 +146,7 @@ fn no_more_boot_at_once_than_may() {
 }
 
 #[test]
-fn no_more_boot_at_once_than_may_in_a_start() {
+fn in_a_start_all_boot_at_once() {
     let mut bench = Bench::with(Policy {
         booting: 1,
         ..Bench::policy(2)
@@ -154,9 +154,7 @@ fn no_more_boot_at_once_than_may_in_a_start() {
     bench.started().whatever();
     bench
         .becomes_ready("agent")
-        .does(&["spawn w0", "tell w0: agent"]);
-    bench.spawned("w0").does_nothing();
-    bench.ready("w0").does(&["spawn w1", "tell agent: w0"]);
+        .does(&["spawn w0", "spawn w1", "tell w0 w1: agent"]);
 }
 
 #[test]
