@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use hatchery_tests::control::Control;
 use hatchery_tests::http;
-use hatchery_tests::process::{expect_idle, kill};
-use hatchery_tests::wait::{LATE, moment};
+use hatchery_tests::process::{descriptors, expect_idle, kill};
+use hatchery_tests::wait::{LATE, PATIENCE, moment, until};
 use hatchery_tests::{Crowd, each_strategy, playground, step};
 use rustix::process::Signal;
 
@@ -183,4 +183,33 @@ fn a_flood_of_commands_delays_no_connection() {
     });
     assert!(begun.elapsed() < LATE, "{:?}", begun.elapsed());
     cluster.stop();
+}
+
+/// What the master has not been told yet it holds a copy of, and while it is suspended it is told nothing.
+#[test]
+fn a_suspended_master_keeps_no_connection_open_that_its_worker_has_dropped() {
+    // With ip-hash a worker has a second before the master takes back what was not read.
+    let cluster = playground!().workers(1).strategy("ip-hash").start();
+    let (master, worker) = (cluster.master(), cluster.worker(0));
+    cluster.expect("an end without the master", || {
+        cluster.connect().whoami().unwrap();
+        kill(worker, Signal::STOP);
+        let before = descriptors(master);
+        let mut client = cluster.connect();
+        client.ask("/panic").unwrap();
+        let accepted = until(PATIENCE, || (descriptors(master) > before).then_some(()));
+        cluster.signal(Signal::STOP);
+        kill(worker, Signal::CONT);
+        client.get_ref().set_read_timeout(Some(LATE)).unwrap();
+        // Too late, on a busy machine, is a connection that the master has taken back.
+        let ended = accepted.is_some() && client.receive().is_err_and(|error| !is_late(&error));
+        cluster.signal(Signal::CONT);
+        ended
+    });
+    cluster.stop();
+}
+
+fn is_late(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{TimedOut, WouldBlock};
+    matches!(error.kind(), TimedOut | WouldBlock)
 }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::stream::{Stream, Tracked};
+use crate::stream::{Socket as _, Stream, Tracked};
 use crate::through::write_through;
 use crate::tracker::Guard;
 
@@ -29,10 +29,7 @@ impl RawStream {
         // No server watches over it: it is cut off by its own reads and writes, like an upgraded one.
         guard.connection().set_upgraded();
         // Asked for at once, because a client that has gone has no address.
-        let peer = match &stream {
-            Stream::Tcp(tcp) => tcp.peer_addr().ok(),
-            Stream::Unix(_) => None,
-        };
+        let peer = stream.peer_address();
         Self {
             stream: Tracked::new(stream, guard),
             peer,

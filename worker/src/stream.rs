@@ -3,7 +3,7 @@
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -31,11 +31,35 @@ pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {
 
 /// What a listener gives.
 #[derive(Debug)]
-pub(crate) enum Stream {
-    /// From a TCP listener.
+pub(crate) struct Stream {
+    kind: Kind,
+    /// Whether the master may have a copy still. A connection ends when its last copy is closed, so this end
+    /// says so by itself: a master that is suspended, or busy, must not keep clients waiting for it.
+    copied: bool,
+}
+
+#[derive(Debug)]
+enum Kind {
     Tcp(TcpStream),
-    /// From a unix listener.
     Unix(UnixStream),
+}
+
+impl From<TcpStream> for Stream {
+    fn from(stream: TcpStream) -> Self {
+        Self {
+            kind: Kind::Tcp(stream),
+            copied: false,
+        }
+    }
+}
+
+impl From<UnixStream> for Stream {
+    fn from(stream: UnixStream) -> Self {
+        Self {
+            kind: Kind::Unix(stream),
+            copied: false,
+        }
+    }
 }
 
 impl Stream {
@@ -46,40 +70,51 @@ impl Stream {
     /// The runtime cannot watch it: out of memory, or of watches.
     pub(crate) fn open(family: Family, socket: OwnedFd) -> io::Result<Self> {
         match family {
-            Family::Tcp => TcpStream::from_std(socket.into()).map(Self::Tcp),
-            Family::Unix => UnixStream::from_std(socket.into()).map(Self::Unix),
+            Family::Tcp => TcpStream::from_std(socket.into()).map(Self::from),
+            Family::Unix => UnixStream::from_std(socket.into()).map(Self::from),
             Family::Udp => Err(io::ErrorKind::InvalidInput.into()),
         }
+    }
+
+    /// As [`open`](Self::open), for a socket that the master has handed over.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub(crate) fn handed(family: Family, socket: OwnedFd) -> io::Result<Self> {
+        let mut stream = Self::open(family, socket)?;
+        stream.copied = true;
+        Ok(stream)
     }
 }
 
 /// Calls the same method on whichever stream it is.
 macro_rules! either {
     ($stream:expr, $method:ident($($argument:expr),*)) => {
-        match $stream {
-            Stream::Tcp(stream) => Pin::new(stream).$method($($argument),*),
-            Stream::Unix(stream) => Pin::new(stream).$method($($argument),*),
+        match &mut $stream.kind {
+            Kind::Tcp(stream) => Pin::new(stream).$method($($argument),*),
+            Kind::Unix(stream) => Pin::new(stream).$method($($argument),*),
         }
     };
 }
 
 impl Socket for Stream {
     fn peer_address(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Tcp(stream) => stream.peer_addr().ok(),
-            Self::Unix(_) => None,
+        match &self.kind {
+            Kind::Tcp(stream) => stream.peer_addr().ok(),
+            Kind::Unix(_) => None,
         }
     }
 
     fn local_address(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Tcp(stream) => stream.local_addr().ok(),
-            Self::Unix(_) => None,
+        match &self.kind {
+            Kind::Tcp(stream) => stream.local_addr().ok(),
+            Kind::Unix(_) => None,
         }
     }
 
     fn reset_on_close(&self) {
-        if let Self::Tcp(stream) = self {
+        if let Kind::Tcp(stream) = &self.kind {
             // If it fails, the connection is gone already.
             let _ = rustix::net::sockopt::set_socket_linger(stream, Some(Duration::ZERO));
         }
@@ -135,8 +170,28 @@ impl AsyncWrite for Stream {
         either!(self.get_mut(), poll_flush(cx))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        either!(self.get_mut(), poll_shutdown(cx))
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let ended = either!(&mut *self, poll_shutdown(cx));
+        self.copied &= !matches!(ended, Poll::Ready(Ok(())));
+        ended
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.kind {
+            Kind::Tcp(stream) => stream.as_fd(),
+            Kind::Unix(stream) => stream.as_fd(),
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if self.copied {
+            // If it fails, the client has gone already.
+            let _ = rustix::net::shutdown(self.as_fd(), rustix::net::Shutdown::Both);
+        }
     }
 }
 
@@ -253,7 +308,7 @@ mod tests {
         ];
         for sizes in sizes {
             let (server, mut client) = UnixStream::pair().unwrap();
-            let mut server = Stream::Unix(server);
+            let mut server = Stream::from(server);
             let pieces: Vec<Vec<u8>> = (b'a'..)
                 .zip(sizes)
                 .map(|(byte, size)| vec![byte; *size])
@@ -265,6 +320,24 @@ mod tests {
             client.read_to_end(&mut arrived).await.unwrap();
             assert_eq!(arrived, pieces.concat(), "{sizes:?}");
             assert_eq!(written.unwrap(), arrived.len(), "{sizes:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_has_a_copy_does_not_keep_it_open() {
+        for handed in [true, false] {
+            let (server, client) = std::os::unix::net::UnixStream::pair().unwrap();
+            for end in [&server, &client] {
+                end.set_nonblocking(true).unwrap();
+            }
+            let _copy = server.try_clone().unwrap();
+            let open = if handed { Stream::handed } else { Stream::open };
+            drop(open(Family::Unix, server.into()).unwrap());
+            let mut client = UnixStream::from_std(client).unwrap();
+            let mut bytes = [0; 8];
+            let ended = tokio::time::timeout(Duration::from_millis(50), client.read(&mut bytes));
+            let ended = ended.await;
+            assert_eq!(ended.is_ok(), handed);
         }
     }
 }

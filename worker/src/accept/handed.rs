@@ -150,7 +150,7 @@ impl Handed {
             let Some(family) = self.families.get(listener) else {
                 continue;
             };
-            match Stream::open(*family, socket) {
+            match Stream::handed(*family, socket) {
                 Ok(stream) => return Some(Accepted { listener, stream }),
                 Err(error) => tracing::warn!("a connection is lost, it cannot be watched: {error}"),
             }

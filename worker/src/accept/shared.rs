@@ -61,8 +61,8 @@ impl Accept for SharedListener {
 
     async fn accept(&mut self) -> io::Result<Accepted<Stream>> {
         let stream = match &self.socket {
-            Socket::Tcp(listener) => Stream::Tcp(listener.accept().await?.0),
-            Socket::Unix(listener) => Stream::Unix(listener.accept().await?.0),
+            Socket::Tcp(listener) => Stream::from(listener.accept().await?.0),
+            Socket::Unix(listener) => Stream::from(listener.accept().await?.0),
         };
         let listener = self.index;
         Ok(Accepted { listener, stream })
