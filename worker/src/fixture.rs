@@ -74,7 +74,7 @@ impl Socket for DuplexStream {
         HERE.parse().ok()
     }
 
-    fn reset_on_close(&self) {}
+    fn reset_on_close(&mut self) {}
 }
 
 pub(crate) struct Fixture {

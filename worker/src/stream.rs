@@ -26,7 +26,7 @@ pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     fn local_address(&self) -> Option<SocketAddr>;
 
     /// Lets the close that is to come be a reset, where there are resets.
-    fn reset_on_close(&self);
+    fn reset_on_close(&mut self);
 }
 
 /// What a listener gives.
@@ -113,10 +113,12 @@ impl Socket for Stream {
         }
     }
 
-    fn reset_on_close(&self) {
+    fn reset_on_close(&mut self) {
         if let Kind::Tcp(stream) = &self.kind {
             // If it fails, the connection is gone already.
             let _ = rustix::net::sockopt::set_socket_linger(stream, Some(Duration::ZERO));
+            // The end that a shutdown announces is an orderly one.
+            self.copied = false;
         }
     }
 }

@@ -45,8 +45,8 @@ impl<S: AsyncRead + Unpin> Ahead<S> {
         self.let_go();
     }
 
-    pub(crate) const fn get_ref(&self) -> &S {
-        &self.stream
+    pub(crate) const fn get_mut(&mut self) -> &mut S {
+        &mut self.stream
     }
 
     fn let_go(&mut self) {

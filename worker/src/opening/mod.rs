@@ -117,7 +117,7 @@ impl Opening {
                 Ok(None) => {}
                 Err(error) => {
                     tracing::debug!("a connection was refused: {error}");
-                    stream.get_ref().reset_on_close();
+                    stream.get_mut().reset_on_close();
                     return None;
                 }
             }
