@@ -40,12 +40,16 @@ class Bench:
             self.versions[product] = side.version()
         return server
 
-    def note(self, name, argv):
-        """Keeps a command line, without the paths of this machine."""
-        text = shlex.join(argv)
+    def shown(self, text):
+        """A text without the paths of this machine."""
         places = {self.sandbox.root: "$TMP", RELEASE: "target/release", REPO: ".", Path.home(): "~"}
         for path, shown in places.items():
             text = text.replace(f"{path}/", f"{shown}/")
+        return text
+
+    def note(self, name, argv):
+        """Keeps a command line."""
+        text = self.shown(shlex.join(argv))
         for folder in ("/usr/bin/", "/usr/local/bin/", "/usr/sbin/"):
             text = text.removeprefix(folder)
         self.commands.setdefault(name, text)
@@ -79,7 +83,7 @@ class Bench:
                     if turn >= 0:
                         results[side].append(value)
                 except (Failed, OSError) as error:
-                    self.failures.append(f"{title}, {side.name}: {error}")
+                    self.failures.append(self.shown(f"{title}, {side.name}: {error}"))
                     results[side] = "failed, see below"
                     usable.remove(side)
                 finally:

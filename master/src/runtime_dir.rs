@@ -119,7 +119,7 @@ impl RuntimeDir {
         let _ = sign(&self.lock);
     }
 
-    /// Goes on with the control socket of another master. Its file stays that one's for now.
+    /// Goes on with the control socket of another master. Its file is that one's, to remove at its end, until this one serves.
     pub(crate) fn adopt_control(
         &self,
         control: OwnedFd,
