@@ -52,7 +52,7 @@ mod tests {
     fn a_stale_file_is_replaced_and_a_later_masters_is_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("app.pid");
-        fs::write(&path, "1\n").unwrap();
+        fs::write(&path, "4194305\n").unwrap();
         let ours = PidFile::write(&path).unwrap();
         let pid = fs::read_to_string(&path).unwrap();
         assert_eq!(pid.trim(), std::process::id().to_string());
@@ -60,7 +60,7 @@ mod tests {
         assert!(!path.exists());
 
         let ours = PidFile::write(&path).unwrap();
-        fs::write(&path, "1\n").unwrap();
+        fs::write(&path, "4194305\n").unwrap();
         drop(ours);
         assert!(path.exists());
     }

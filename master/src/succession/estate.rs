@@ -8,7 +8,7 @@ use std::time::Duration;
 use hatchery_protocol::id::Generation;
 use hatchery_protocol::secret::Secret;
 use hatchery_protocol::wire::MAX_FDS;
-use rustix::process::{getpid, getsid};
+use nix::unistd::{getpid, getsid};
 use thiserror::Error;
 
 use super::channel::{self, ChannelError, Inbox};
@@ -42,6 +42,7 @@ impl Inheritable<'_> {
             runtime_dir: self.runtime_dir,
             generation: self.generation,
             background: self.background,
+            // The session's leader may be outside of this pid namespace, and has no number then (0).
             leads_session: getsid(None) == Ok(getpid()),
             ticket_secret: self.ticket_secret.clone(),
         };
@@ -188,7 +189,7 @@ mod tests {
         ];
         let shares = Shares {
             strategy: Strategy::ROUND_ROBIN,
-            workers: 300,
+            workers: 140,
         };
         bind_all(&listens, shares, Inheritance::default(), Vec::new()).unwrap()
     }
@@ -220,7 +221,7 @@ mod tests {
         assert_eq!(estate.ticket_secret, secret);
         assert_eq!(estate.agents.len(), 1);
         let counts: Vec<_> = estate.handed.iter().map(|h| h.sockets.len()).collect();
-        assert_eq!(counts, [300, 1]);
+        assert_eq!(counts, [140, 1]);
         let Provenance::Bound { asked, .. } = &estate.handed[0].provenance else {
             panic!("{estate:?}");
         };
