@@ -4,6 +4,7 @@
 Started by bench/run, which builds and installs what this needs. bench/README.md says what each row means.
 """
 
+import os
 import sys
 import time
 from collections import Counter
@@ -285,6 +286,35 @@ def limit(bench):
     ]
 
 
+def apart(bench):
+    """9: hello on connections that stay open, with the clients on a core of their own, the server on another."""
+    if (os.cpu_count() or 1) < 2:
+        return [Line(9, "keep-alive, clients apart", "not measured: it takes two cores")]
+    plain = Plain(threads=2).apart()
+    ours = [Clustered(strategy).apart() for strategy in STRATEGIES]
+    lines = []
+    for connections in hello.CONNECTIONS:
+        title = f"keep-alive, clients on another core, {connections} connections"
+
+        def measure(side):
+            return on_fresh_server(bench, side, lambda server: hello.load(bench, side, server, connections, False))
+
+        found = bench.alternate(title, [*ours, plain], bench.rounds(6, quick=1), measure, warm_up=not bench.quick)
+        hello.keep(bench, title, found)
+        lines += [
+            Line(
+                9,
+                f"{side.strategy}, {title}: CPU a request",
+                samples("us", found[side], key="cpu"),
+                plain.name,
+                samples("us", found[plain], key="cpu"),
+                ratio_at_most=1.0,
+            )
+            for side in ours
+        ]
+    return lines
+
+
 ROWS = {
     "keep-alive": with_wrk(1, keep_alive),
     "new-connections": with_wrk(2, new_connections),
@@ -294,6 +324,7 @@ ROWS = {
     "uneven": uneven,
     "handoff": handoff,
     "limit": limit,
+    "apart": with_wrk(9, apart),
 }
 
 

@@ -15,13 +15,14 @@ HEAD = ("server", "CPU a request", "requests/s", "p50", "p99", "p99.9", "busiest
 def load(bench, side, server, connections, close, warm_up=WARM_UP):
     """Figures of one load. `close`: a new connection for each request."""
     usual = 0.4 if bench.quick else 1.0
+    core = side.cores[1] if side.cores else None
     with side.inside(server):
-        counted = wrk.run(server.port, connections, warm_up, close=close, count=True)
+        counted = wrk.run(server.port, connections, warm_up, core=core, close=close, count=True)
         pids = server.pids()
         # The second time is for a server that is still busy with being started.
         for seconds in (usual, 4 * usual):
             before = proc.cpu_seconds(pids)
-            found = wrk.run(server.port, connections, seconds, close=close)
+            found = wrk.run(server.port, connections, seconds, core=core, close=close)
             cpu = proc.cpu_seconds(pids) - before
             if found["requests"]:
                 break

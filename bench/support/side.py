@@ -51,6 +51,10 @@ def output(*argv, env=None):
     return (ran.stdout + ran.stderr).strip()
 
 
+def on_core(core, command):
+    return ["taskset", "--cpu-list", str(core), *command]
+
+
 class Side:
     """A server. `ready` finds the line that says that all is ready, `worker_ready` the pid in the line
     that says so of one worker; a side without either is ready when it answers."""
@@ -60,9 +64,16 @@ class Side:
     product = None
     ready = None
     worker_ready = None
+    # The core that all its processes share, and the one that its clients have, if they are kept apart.
+    cores = None
 
     def __init__(self, workers=2):
         self.workers = workers
+
+    def apart(self, server=0, clients=1):
+        """Keeps it from the core that its clients have, as if they were on other machines."""
+        self.cores = (server, clients)
+        return self
 
     def missing(self):
         """Why it cannot be run, or None."""
@@ -100,9 +111,10 @@ class Side:
     def start(self, sandbox, limit=60.0):
         place, port = sandbox.folder(), free_port()
         self.prepare(place, port)
-        server = Running(
-            self.command(place, port), self.environment(place), self.folder(place), self.announcements(place)
-        )
+        command = self.command(place, port)
+        if self.cores:
+            command = on_core(self.cores[0], command)
+        server = Running(command, self.environment(place), self.folder(place), self.announcements(place))
         server.port = port
         server.workers = []
         if self.ready or self.worker_ready:

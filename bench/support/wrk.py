@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 from .running import Failed
-from .side import find_program, output, unpacked_libraries
+from .side import find_program, on_core, output, unpacked_libraries
 
 SCRIPT = Path(__file__).with_suffix(".lua")
 # wrk counts in whole seconds. It is told to stop before this is over.
@@ -33,7 +33,7 @@ def command(port, connections, seconds, close=False, count=False):
     return [*argv, f"{url}whoami", "--", "count"] if count else [*argv, url]
 
 
-def run(port, connections, seconds, **how):
+def run(port, connections, seconds, core=None, **how):
     """Requests in all, requests a second; p50, p99 and p99.9 in microseconds; failures in all; the number of
     requests that each process answered, if they are counted.
 
@@ -41,6 +41,8 @@ def run(port, connections, seconds, **how):
     """
     env = {**os.environ, "LD_LIBRARY_PATH": unpacked_libraries()}
     argv = command(port, connections, LONGEST, **how)
+    if core is not None:
+        argv = on_core(core, argv)
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env) as process:
         try:
             try:
