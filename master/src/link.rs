@@ -3,14 +3,17 @@
 //! Writing never waits: what the socket does not take at once is queued, up to a limit, and written by
 //! a task of the child's. A child that does not read fills its own queue and nobody else's.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hatchery_protocol::fd;
-use hatchery_protocol::message::{FromChild, MessageError, ToChild, read_message, write_message};
+use hatchery_protocol::id::Slot;
+use hatchery_protocol::message::{
+    FromChild, Member, MessageError, ToChild, read_message, write_message,
+};
 use hatchery_protocol::wire::{Decoder, MAX_FRAME};
 use thiserror::Error;
 use tokio::io::Interest;
@@ -91,9 +94,9 @@ pub(crate) struct Link {
 struct Waiting {
     /// Written first, in order.
     queue: VecDeque<u8>,
-    /// Written after the queue. Newer news take the place of older ones, so that a child that boots
-    /// slowly while its peers come and go does not collect a list for each of them.
-    news: Vec<u8>,
+    /// Which workers came or went, written after the queue. Newer news of a slot take the place of older ones,
+    /// so that a child that boots slowly while its peers come and go does not collect all of it.
+    news: BTreeMap<Slot, Option<u32>>,
     /// Where the child is to write, sent when nothing else waits: descriptors belong to a frame, and the queue
     /// knows bytes only. Newer ones take the place of older ones.
     output: Option<[OwnedFd; 2]>,
@@ -125,8 +128,21 @@ impl Waiting {
     }
 
     /// Moves the news into the queue: nothing newer can replace them any more.
-    fn settle_news(&mut self) {
-        self.queue.extend(std::mem::take(&mut self.news));
+    fn settle_news(&mut self) -> Result<(), MessageError> {
+        if self.news.is_empty() {
+            return Ok(());
+        }
+        let (mut up, mut down) = (Vec::new(), Vec::new());
+        for (slot, pid) in std::mem::take(&mut self.news) {
+            match pid {
+                Some(pid) => up.push(Member { slot, pid }),
+                None => down.push(slot),
+            }
+        }
+        let mut bytes = Vec::new();
+        write_message(&ToChild::WorkersChanged { up, down }, 0, &mut bytes)?;
+        self.queue.extend(bytes);
+        Ok(())
     }
 }
 
@@ -167,12 +183,20 @@ impl Link {
         self.enqueue(bytes.get(taken..).unwrap_or_default())
     }
 
-    /// Sends the list of who is ready. One that still waits is replaced: only the newest counts.
-    pub(crate) fn send_news(&self, bytes: &[u8]) -> Result<(), LinkError> {
+    /// Sends which workers came and went, which is what `bytes` say, too. Behind something that waits it waits
+    /// itself, and of each slot only the newest counts.
+    pub(crate) fn send_news(
+        &self,
+        bytes: &[u8],
+        up: &[Member],
+        down: &[Slot],
+    ) -> Result<(), LinkError> {
         {
             let mut waiting = self.lock();
             if !waiting.is_empty() {
-                waiting.news = bytes.to_vec();
+                let up = up.iter().map(|member| (member.slot, Some(member.pid)));
+                waiting.news.extend(up);
+                waiting.news.extend(down.iter().map(|slot| (*slot, None)));
                 return Ok(());
             }
         }
@@ -202,7 +226,7 @@ impl Link {
                 let written = self.stream.async_io(Interest::WRITABLE, || {
                     let mut waiting = self.lock();
                     if waiting.queue.is_empty() {
-                        waiting.settle_news();
+                        waiting.settle_news().map_err(io::Error::other)?;
                     }
                     if waiting.queue.is_empty() {
                         waiting.send_output(&self.stream)?;
@@ -230,7 +254,7 @@ impl Link {
         }
         let mut waiting = self.lock();
         // News go before what was sent after them.
-        waiting.settle_news();
+        waiting.settle_news()?;
         if waiting.queue.len() + bytes.len() > QUEUE_LIMIT {
             return Err(LinkError::Full);
         }
@@ -259,5 +283,56 @@ impl Link {
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn member(slot: Slot, pid: u32) -> Member {
+        Member { slot, pid }
+    }
+
+    /// Peers come and go while a child does not read: it hears of each slot once.
+    #[tokio::test]
+    async fn news_that_wait_are_replaced_by_newer_ones_of_their_slot() {
+        let (ours, theirs) = StdUnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        theirs.set_nonblocking(true).unwrap();
+        let link = Link::new(ours.into()).unwrap();
+        while link.lock().is_empty() {
+            link.send(&ToChild::Beat).unwrap();
+        }
+        let tell = |up: &[Member], down: &[Slot]| link.send_news(b"not now", up, down).unwrap();
+        for pid in 1..1_000 {
+            tell(&[member(0, pid)], &[]);
+        }
+        tell(&[member(1, 7)], &[]);
+        tell(&[member(2, 8)], &[0, 1]);
+        let last = ToChild::WorkersChanged {
+            up: vec![member(2, 8)],
+            down: vec![0, 1],
+        };
+        let reader = async {
+            let stream = UnixStream::from_std(theirs).unwrap();
+            let mut decoder = Decoder::new(MAX_FRAME);
+            let mut chunk = [0; 4096];
+            loop {
+                stream.readable().await.unwrap();
+                let count = stream.try_read(&mut chunk).unwrap_or(0);
+                decoder.push(&chunk[..count]);
+                while let Some(frame) = decoder.next_frame().unwrap() {
+                    let message: ToChild = read_message(&frame).unwrap();
+                    if message != ToChild::Beat {
+                        return message;
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            heard = reader => assert_eq!(heard, last),
+            () = link.flush() => panic!("the link broke"),
+        }
     }
 }

@@ -32,10 +32,13 @@ pub enum ToChild {
     },
     /// There is no agent at the moment.
     AgentDown,
-    /// The ready workers, all of them, in order of slot.
+    /// Which workers have become ready or have gone since a child was told last: its boot message names those
+    /// that were ready then, and at egg-ready a worker hears of all of them.
     WorkersChanged {
-        /// Who is ready now.
-        workers: Vec<Member>,
+        /// Who is ready now, perhaps in the place of another process of its slot.
+        up: Vec<Member>,
+        /// Slots in which nobody is ready any more.
+        down: Vec<Slot>,
     },
     /// Write output where the two descriptors of this message lead from now on: standard output first, then
     /// standard error. The log file was opened again.
@@ -205,9 +208,10 @@ mod tests {
             (json(&ToChild::AgentDown), r#"{"type":"agent-down"}"#),
             (
                 json(&ToChild::WorkersChanged {
-                    workers: vec![Member { slot: 0, pid: 8 }],
+                    up: vec![Member { slot: 0, pid: 8 }],
+                    down: vec![1],
                 }),
-                r#"{"type":"workers-changed","workers":[{"slot":0,"pid":8}]}"#,
+                r#"{"type":"workers-changed","up":[{"slot":0,"pid":8}],"down":[1]}"#,
             ),
             (json(&ToChild::Output), r#"{"type":"output"}"#),
             (json(&ToChild::Stopping), r#"{"type":"stopping"}"#),

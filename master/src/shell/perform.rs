@@ -21,7 +21,7 @@ use crate::listener::Listener;
 use crate::proc::is_traced;
 use crate::process::Process;
 use crate::spawn::{explain, is_want_of_descriptors};
-use crate::supervisor::{Action, Event, News, Note};
+use crate::supervisor::{Action, Audience, Event, News, Note};
 
 impl Shell {
     /// Does one thing. What comes of it, if anything, is appended to `events`.
@@ -30,7 +30,7 @@ impl Shell {
             Action::Spawn { child, generation } => self.spawn(child, generation, events),
             Action::Listen => events.extend(self.listen_in_turn()),
             Action::EggReady { child } => self.hatch(child, events),
-            Action::Tell { to, news } => self.tell(&to, news, events),
+            Action::Tell { to, news } => self.tell(to, news, events),
             Action::Announce { child } => self.send(child, &ToChild::Stopping, events),
             Action::Drain { child, budget } => self.drain(child, budget),
             Action::Kill { child } => {
@@ -234,28 +234,28 @@ impl Shell {
     }
 
     /// Written once, however many hear it.
-    fn tell(&self, to: &[ChildId], news: News, events: &mut VecDeque<Event>) {
+    fn tell(&self, to: Audience, news: News, events: &mut VecDeque<Event>) {
         let message = match news {
             News::Agent(Some(pid)) => ToChild::AgentUp { pid },
             News::Agent(None) => ToChild::AgentDown,
-            News::Workers(workers) => ToChild::WorkersChanged { workers },
+            News::Workers { up, down } => ToChild::WorkersChanged { up, down },
         };
         let mut bytes = Vec::new();
         if let Err(error) = write_message(&message, 0, &mut bytes) {
             return tracing::error!("news could not be written: {error}");
         }
-        for child in to {
-            let Some(process) = self.processes.get(child) else {
+        for child in self.supervisor.audience(to) {
+            let Some(process) = self.processes.get(&child) else {
                 continue;
             };
-            let sent = if matches!(message, ToChild::WorkersChanged { .. }) {
-                process.link.send_news(&bytes)
+            let sent = if let ToChild::WorkersChanged { up, down } = &message {
+                process.link.send_news(&bytes, up, down)
             } else {
                 process.link.send_bytes(&bytes)
             };
             if let Err(error) = sent {
                 events.push_back(Event::LinkBroken {
-                    child: *child,
+                    child,
                     reason: error.to_string(),
                 });
             }

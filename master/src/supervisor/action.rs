@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hatchery_protocol::event::EventName;
 use hatchery_protocol::exit::{Exit, ExitKind};
-use hatchery_protocol::id::{ChildId, Generation, Seat};
+use hatchery_protocol::id::{ChildId, Generation, Seat, Slot};
 use hatchery_protocol::message::Member;
 
 use super::event::Order;
@@ -28,8 +28,8 @@ pub enum Action {
     },
     /// Tell children who else is ready.
     Tell {
-        /// Whom.
-        to: Vec<ChildId>,
+        /// Whom; see [`Supervisor::audience`](super::Supervisor::audience).
+        to: Audience,
         /// What.
         news: News,
     },
@@ -109,13 +109,30 @@ pub enum Action {
     },
 }
 
-/// A change in who is ready.
+/// Whom news are for: children that stay, on their way to being ready or at work. Named by what they are, so
+/// that news of one process cost the same however many hear them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audience {
+    /// The agent, and the one that is to follow it.
+    Agent,
+    /// Every worker.
+    Workers,
+    /// Both.
+    Everybody,
+}
+
+/// A change in who is ready. To hear of it twice is to hear of it once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum News {
     /// The agent is ready, or there is none.
     Agent(Option<u32>),
-    /// The ready workers, in order of slot.
-    Workers(Vec<Member>),
+    /// Workers have come or gone.
+    Workers {
+        /// Who is ready now, perhaps in the place of another process of its slot; in order of slot.
+        up: Vec<Member>,
+        /// Slots in which nobody is ready any more.
+        down: Vec<Slot>,
+    },
 }
 
 /// A step of the lifecycle, before it has a time.

@@ -70,7 +70,7 @@ pub(super) enum Course {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Told {
     pub(super) agent: Option<u32>,
-    /// Whether the workers were told anything yet; before egg-ready only the agent is.
+    /// Whether the workers were told of each other; before egg-ready only the agent is.
     pub(super) everybody: bool,
 }
 
@@ -194,7 +194,8 @@ impl Supervisor {
 
     /// The ready workers, in order of slot.
     pub fn ready_workers(&self) -> Vec<Member> {
-        self.places.members.clone()
+        let members = self.places.members.iter();
+        members.map(|(&slot, &pid)| Member { slot, pid }).collect()
     }
 
     fn on_started(&mut self, out: &mut Vec<Action>) {

@@ -49,7 +49,7 @@ mod seat;
 mod stop;
 mod upgrade;
 
-pub use action::{Action, News, Note};
+pub use action::{Action, Audience, News, Note};
 pub use cluster::Supervisor;
 pub use event::{Death, Event, Now, Order, Scale, Status, SuccessorNews};
 pub use policy::{Backoff, Policy, Recycle};

@@ -1,40 +1,60 @@
 //! What processes are told about each other, and about the cluster.
 
 use hatchery_protocol::id::{ChildId, Seat};
+use hatchery_protocol::message::Member;
 
-use super::action::{Action, News};
+use super::action::{Action, Audience, News};
 use super::cluster::{Course, Supervisor};
 use super::seat::Occupant;
 
 impl Supervisor {
-    /// Tells who is ready when that is not what was told last. Before egg-ready only the agent hears of
-    /// workers: they learn of each other at once, when all of them are there.
+    /// Tells who has come or gone. Before egg-ready only the agent hears of workers: they learn of each other at
+    /// once, when all of them are there.
     pub(super) fn tell_news(&mut self, out: &mut Vec<Action>) {
-        let serving = self.is_serving();
         let agent = self.ready_agent();
-        let mut changed = std::mem::take(&mut self.places.members_changed);
-        if serving && !self.told.everybody {
-            self.told.everybody = true;
-            changed = true;
-        }
         if agent != self.told.agent {
             self.told.agent = agent;
-            self.tell(News::Agent(agent), |seat| seat != Seat::Agent, out);
+            out.push(Action::Tell {
+                to: Audience::Workers,
+                news: News::Agent(agent),
+            });
         }
-        if changed {
-            let heard_by = |seat| serving || seat == Seat::Agent;
-            self.tell(News::Workers(self.ready_workers()), heard_by, out);
+        let to = if self.told.everybody {
+            Audience::Everybody
+        } else {
+            Audience::Agent
+        };
+        let changed = std::mem::take(&mut self.places.changed);
+        if !changed.is_empty() {
+            let (up, down): (Vec<_>, Vec<_>) = changed.into_iter().partition(|(_, p)| p.is_some());
+            let up = up.into_iter();
+            let up = up.filter_map(|(slot, pid)| Some(Member { slot, pid: pid? }));
+            let news = News::Workers {
+                up: up.collect(),
+                down: down.into_iter().map(|(slot, _)| slot).collect(),
+            };
+            out.push(Action::Tell { to, news });
+        }
+        if self.is_serving() && !self.told.everybody {
+            self.told.everybody = true;
+            let news = News::Workers {
+                up: self.ready_workers(),
+                down: Vec::new(),
+            };
+            let to = Audience::Workers;
+            out.push(Action::Tell { to, news });
         }
     }
 
-    fn tell(&self, news: News, hears: impl Fn(Seat) -> bool, out: &mut Vec<Action>) {
-        let places = self.places.iter().filter(|place| hears(place.seat));
-        // Who is going to be told to leave has no use for news any more.
+    /// Who belongs to an audience, as of the last event. Who is going to leave has no use for news any more.
+    pub fn audience(&self, to: Audience) -> impl Iterator<Item = ChildId> {
+        let places = self.places.iter().filter(move |place| match to {
+            Audience::Agent => place.seat == Seat::Agent,
+            Audience::Workers => place.seat != Seat::Agent,
+            Audience::Everybody => true,
+        });
         let current = places.flat_map(|place| place.occupant.iter().chain(&place.successor));
-        let to: Vec<ChildId> = current.filter(|p| p.listens()).map(|p| p.id).collect();
-        if !to.is_empty() {
-            out.push(Action::Tell { to, news });
-        }
+        current.filter(|p| p.listens()).map(|p| p.id)
     }
 
     /// Tells each ready process once that everybody is. An agent hears it when no other one can be doing

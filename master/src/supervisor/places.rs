@@ -10,8 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use hatchery_protocol::exit::ExitKind;
-use hatchery_protocol::id::{Generation, Seat};
-use hatchery_protocol::message::Member;
+use hatchery_protocol::id::{Generation, Seat, Slot};
 
 use super::event::Now;
 use super::policy::Policy;
@@ -101,9 +100,10 @@ pub(super) struct Places {
     pub(super) retired: BTreeSet<Seat>,
     unready: BTreeSet<Seat>,
     pub(super) looping: BTreeSet<Seat>,
-    pub(super) members: Vec<Member>,
-    /// Whether the members changed since that was asked.
-    pub(super) members_changed: bool,
+    /// The process of each slot that has a ready one.
+    pub(super) members: BTreeMap<Slot, u32>,
+    /// The same for the slots in which that is new, or nobody any more.
+    pub(super) changed: BTreeMap<Slot, Option<u32>>,
     pub(super) tally: Tally,
 }
 
@@ -209,16 +209,10 @@ impl Places {
         marked(&mut self.unready, after.unready);
         marked(&mut self.looping, after.looping);
         if let (Some(slot), true) = (seat.slot(), before.member != after.member) {
-            self.members_changed = true;
-            let found = self.members.binary_search_by_key(&slot, |m| m.slot);
-            match (found, after.member) {
-                (Ok(at), None) => drop(self.members.remove(at)),
-                (Ok(at), Some(pid)) => self
-                    .members
-                    .splice(at..=at, [Member { slot, pid }])
-                    .for_each(drop),
-                (Err(at), Some(pid)) => self.members.insert(at, Member { slot, pid }),
-                (Err(_), None) => {}
+            self.changed.insert(slot, after.member);
+            match after.member {
+                Some(pid) => drop(self.members.insert(slot, pid)),
+                None => drop(self.members.remove(&slot)),
             }
         }
         self.tally = self.tally.minus(before.tally).plus(after.tally);
@@ -280,7 +274,7 @@ fn file(place: &Place, outlook: &Outlook, policy: &Policy) -> Entry {
         .leavers
         .iter()
         .filter(|p| p.fate == Some(ExitKind::Recycled));
-    let member = place.member().map(|member| member.pid);
+    let member = place.member();
     Entry {
         vacant: vacant(place, outlook.trend),
         outdated: outdated(place, outlook.trend),

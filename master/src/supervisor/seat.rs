@@ -2,7 +2,6 @@
 
 use hatchery_protocol::exit::ExitKind;
 use hatchery_protocol::id::{ChildId, Generation, Seat};
-use hatchery_protocol::message::Member;
 
 use super::event::Now;
 use super::policy::Backoff;
@@ -252,13 +251,9 @@ impl Place {
         Some(since + stable)
     }
 
-    /// The worker here as its peers see it, once it is ready.
-    pub(super) fn member(&self) -> Option<Member> {
-        let occupant = self.occupant.as_ref().filter(|o| o.is_ready())?;
-        Some(Member {
-            slot: self.seat.slot()?,
-            pid: occupant.pid?,
-        })
+    /// The process here that its peers see: that of the occupant, once it is ready.
+    pub(super) fn member(&self) -> Option<u32> {
+        self.occupant.as_ref().filter(|o| o.is_ready())?.pid
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hatchery_master::supervisor::{Now, Policy};
+use hatchery_master::supervisor::{News, Now, Policy};
 use hatchery_protocol::id::{ChildId, Generation, Role, Seat};
 use hatchery_protocol::message::Member;
 
@@ -71,6 +71,21 @@ pub(crate) struct Patience {
 pub(crate) struct Membership {
     pub(crate) agent: Option<u32>,
     pub(crate) workers: Vec<Member>,
+}
+
+impl Membership {
+    /// What a child makes of news: it knows nothing but what it was told.
+    pub(crate) fn hears(&mut self, news: &News) {
+        match news {
+            News::Agent(pid) => self.agent = *pid,
+            News::Workers { up, down } => {
+                let changed = |slot| down.contains(&slot) || up.iter().any(|m| m.slot == slot);
+                self.workers.retain(|member| !changed(member.slot));
+                self.workers.extend(up);
+                self.workers.sort_by_key(|member| member.slot);
+            }
+        }
+    }
 }
 
 impl Patience {

@@ -33,7 +33,7 @@ impl Judge {
                 Action::Spawn { child, generation } => self.may_spawn(now, *child, *generation)?,
                 Action::Listen => self.may_listen()?,
                 Action::EggReady { child } => self.may_hatch(*child)?,
-                Action::Tell { to, news } => self.may_tell(to, news)?,
+                Action::Tell { to, news } => self.may_tell(heart.audience(*to), news)?,
                 Action::Announce { child } => self.may_announce(*child)?,
                 Action::Drain { child, budget } => {
                     announced(EventName::Draining)?;
@@ -222,31 +222,37 @@ impl Judge {
         Ok(())
     }
 
-    fn may_tell(&mut self, to: &[ChildId], news: &News) -> Verdict {
+    fn may_tell(&mut self, to: impl Iterator<Item = ChildId>, news: &News) -> Verdict {
         let time = matches!(self.era, Era::Starting | Era::Serving);
-        ensure(time && !to.is_empty(), || format!("idle talk: {news:?}"))?;
+        ensure(time, || format!("idle talk: {news:?}"))?;
         self.find_truth();
         let true_news = match news {
             News::Agent(pid) => *pid == self.truth.agent,
-            News::Workers(workers) => *workers == self.truth.workers,
+            News::Workers { up, down } => {
+                let idle = up.is_empty() && down.is_empty();
+                let mut up = up.iter();
+                let mut down = down.iter();
+                let workers = &self.truth.workers;
+                !idle
+                    && up.all(|member| workers.contains(member))
+                    && down.all(|slot| workers.iter().all(|member| member.slot != *slot))
+            }
         };
         ensure(true_news, || {
             format!("{news:?}, but it is {:?}", self.truth)
         })?;
         let serving = self.serves();
-        for &child in to {
-            let Some(known) = self.known(child).filter(|known| known.listens()) else {
-                return Err(format!("{child} is told something, but does not listen"));
+        for child in to {
+            // One that is asked for later in the same turn learns it from its boot message.
+            let Some(known) = self.known(child) else {
+                continue;
             };
-            match news {
-                News::Agent(pid) => known.belief.agent = *pid,
-                News::Workers(workers) => {
-                    ensure(serving || !known.is_worker(), || {
-                        format!("{child} hears too early")
-                    })?;
-                    known.belief.workers.clone_from(workers);
-                }
-            }
+            ensure(known.listens(), || {
+                format!("{child} is told something, but does not listen")
+            })?;
+            let early = matches!(news, News::Workers { .. }) && known.is_worker() && !serving;
+            ensure(!early, || format!("{child} hears too early"))?;
+            known.belief.hears(news);
         }
         Ok(())
     }

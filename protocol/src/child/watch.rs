@@ -249,7 +249,9 @@ impl Watch {
             ToChild::EggReady => shared.news.egg_ready(),
             ToChild::AgentUp { pid } => shared.news.members(|m| m.agent = Some(pid)),
             ToChild::AgentDown => shared.news.members(|m| m.agent = None),
-            ToChild::WorkersChanged { workers } => shared.news.members(|m| m.workers = workers),
+            ToChild::WorkersChanged { up, down } => {
+                shared.news.members(|m| m.change_workers(&up, &down));
+            }
             ToChild::Stopping => shared.news.stopping(),
             ToChild::Diagnose => {
                 let diagnosis = shared.gauges.diagnose(shared.running_hook());

@@ -46,11 +46,11 @@ fn until_then_the_dead_are_replaced() {
     bench.stop().whatever();
     bench
         .exits("w0", 1)
-        .does(&["spawn w0.2", "tell agent w0.2 w1: w1"]);
+        .does(&["spawn w0.2", "tell agent w0.2 w1: slot 0 down"]);
     bench.spawned("w0.2").does(&["announce w0.2"]);
     bench
         .ready("w0.2")
-        .does(&["tell agent w0.2 w1: w0.2 w1", "egg-ready w0.2"]);
+        .does(&["tell agent w0.2 w1: w0.2 up", "egg-ready w0.2"]);
     bench.exits("agent", 1).whatever();
     bench.spawned("agent.2").does(&["announce agent.2"]);
     bench

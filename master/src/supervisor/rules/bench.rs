@@ -18,7 +18,7 @@ pub(super) const STABLE: Duration = Duration::from_secs(60);
 pub(super) const MARGIN: Duration = Duration::from_millis(500);
 
 pub(super) struct Bench {
-    supervisor: Supervisor,
+    pub(super) supervisor: Supervisor,
     now: Now,
     pub(super) names: BTreeMap<String, ChildId>,
     /// How many processes each seat has seen.

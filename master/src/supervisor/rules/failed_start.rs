@@ -140,7 +140,7 @@ fn a_failure_between_listen_and_its_answer_is_still_before_egg_ready() {
 #[test]
 fn listening_does_not_make_a_cluster_ready_whose_worker_is_failing() {
     let mut bench = Bench::ready_to_listen(2);
-    bench.hook_fails("w1").does(&["tell agent: w0"]);
+    bench.hook_fails("w1").does(&["tell agent: slot 1 down"]);
     bench.listening().does_nothing();
     bench
         .exits("w1", 1)

@@ -36,7 +36,7 @@ fn a_runtime_that_does_nothing_is_diagnosed_and_killed() {
     bench.due_after(seconds(15)).does(&["diagnose w0"]);
     bench
         .due_after(DIAGNOSIS)
-        .does(&["kill w0", "tell agent: no workers"]);
+        .does(&["kill w0", "tell agent: slot 0 down"]);
     assert_eq!(
         bench.notes(),
         ["hung worker 0: its runtime did nothing for 30s"]
@@ -54,7 +54,7 @@ fn a_process_that_does_not_answer_is_diagnosed_and_killed() {
     bench.due_after(seconds(1)).does(&["diagnose agent"]);
     bench
         .due_after(seconds(1))
-        .does(&["kill w0", "tell agent: no workers"]);
+        .does(&["kill w0", "tell agent: slot 0 down"]);
     bench.due_after(seconds(1)).does(&["kill agent"]);
     bench.is_killed("agent").does(&["spawn agent.2"]);
 }
@@ -76,7 +76,7 @@ fn an_answer_about_a_dead_runtime_is_not_enough() {
     bench.beats("w0", seconds(30), 0).does_nothing();
     bench
         .due_after(DIAGNOSIS)
-        .does(&["kill w0", "tell agent: no workers"]);
+        .does(&["kill w0", "tell agent: slot 0 down"]);
 }
 
 #[test]

@@ -40,7 +40,7 @@ fn the_first_death_is_replaced_at_once() {
     let mut bench = Bench::serving(2);
     bench
         .exits("w0", 0)
-        .does(&["spawn w0.2", "tell agent w0.2 w1: w1"]);
+        .does(&["spawn w0.2", "tell agent w0.2 w1: slot 0 down"]);
     bench
         .exits("agent", 1)
         .does(&["spawn agent.2", "tell w0.2 w1: no agent"]);
@@ -53,7 +53,7 @@ fn a_replacement_hatches_once_by_itself() {
     bench.exits("w0", 1).whatever();
     bench
         .becomes_ready("w0.2")
-        .does(&["tell agent w0.2: w0.2", "egg-ready w0.2"]);
+        .does(&["tell agent w0.2: w0.2 up", "egg-ready w0.2"]);
     bench.tick().does_nothing();
     assert_eq!(
         bench.notes(),
@@ -81,7 +81,7 @@ fn each_seat_has_a_row_of_its_own() {
     crash(&mut bench, 4);
     bench
         .exits("w1", 1)
-        .does(&["spawn w1.2", "tell agent w1.2: no workers"]);
+        .does(&["spawn w1.2", "tell agent w1.2: slot 1 down"]);
     bench
         .exits("agent", 1)
         .does(&["spawn agent.2", "tell w1.2: no agent"]);
@@ -98,7 +98,7 @@ fn a_process_that_was_ready_for_long_enough_ends_the_row() {
     bench.due_after(STABLE).does_nothing();
     bench
         .exits("w0.6", 1)
-        .does(&["spawn w0.7", "tell agent w0.7: no workers"]);
+        .does(&["spawn w0.7", "tell agent w0.7: slot 0 down"]);
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn a_process_that_was_ready_for_a_moment_does_not() {
     bench.wait().does(&["spawn w0.6"]);
     bench.becomes_ready("w0.6").whatever();
     bench.pass(STABLE.saturating_sub(Duration::from_millis(1)));
-    bench.exits("w0.6", 1).does(&["tell agent: no workers"]);
+    bench.exits("w0.6", 1).does(&["tell agent: slot 0 down"]);
     assert_waits(&bench, 6);
 }
 
@@ -178,7 +178,7 @@ fn a_replacement_whose_start_failed_leaves_or_is_killed() {
 #[test]
 fn a_process_whose_hook_failed_at_work_may_finish_its_work() {
     let mut bench = Bench::serving(2);
-    bench.hook_fails("w0").does(&["tell agent w1: w1"]);
+    bench.hook_fails("w0").does(&["tell agent w1: slot 0 down"]);
     assert_eq!(bench.seat_state(Seat::Worker(0)), ChildState::Draining);
     bench.due_after(DRAIN + KILL_AFTER).does(&["kill w0"]);
     bench.is_killed("w0").does(&["spawn w0.2"]);
@@ -193,7 +193,7 @@ fn a_killed_process_is_replaced_when_it_is_gone() {
     let mut bench = Bench::serving(1);
     bench
         .link_breaks("w0")
-        .does(&["kill w0", "tell agent: no workers"]);
+        .does(&["kill w0", "tell agent: slot 0 down"]);
     bench.tick().does_nothing();
     assert_eq!(bench.patience(), None, "its exit is what is waited for");
     bench.is_killed("w0").does(&["spawn w0.2"]);
@@ -204,7 +204,7 @@ fn a_process_that_says_ready_twice_is_killed_and_replaced() {
     let mut bench = Bench::serving(1);
     bench
         .ready("w0")
-        .does(&["kill w0", "tell agent: no workers"]);
+        .does(&["kill w0", "tell agent: slot 0 down"]);
     bench.is_killed("w0").does(&["spawn w0.2"]);
     bench
         .ready("agent")

@@ -5,15 +5,15 @@ use super::bench::Bench;
 #[test]
 fn before_egg_ready_the_agent_hears_of_workers_one_by_one_and_workers_of_nobody() {
     let mut bench = Bench::booting(2);
-    bench.ready("w1").does(&["tell agent: w1"]);
-    bench.ready("w0").does(&["tell agent: w0 w1", "listen"]);
+    bench.ready("w1").does(&["tell agent: w1 up"]);
+    bench.ready("w0").does(&["tell agent: w0 up", "listen"]);
 }
 
 #[test]
-fn at_egg_ready_everybody_hears_of_all_workers_before_anything_else() {
+fn at_egg_ready_workers_hear_of_all_workers_before_anything_else() {
     let mut bench = Bench::ready_to_listen(2);
     let done = bench.listening().0;
-    assert_eq!(done.first().unwrap(), "tell agent w0 w1: w0 w1");
+    assert_eq!(done.first().unwrap(), "tell w0 w1: w0 up, w1 up");
 }
 
 #[test]
@@ -21,7 +21,7 @@ fn a_death_is_told_to_the_living_and_to_the_replacement() {
     let mut bench = Bench::serving(3);
     bench
         .exits("w1", 1)
-        .does(&["spawn w1.2", "tell agent w0 w1.2 w2: w0 w2"]);
+        .does(&["spawn w1.2", "tell agent w0 w1.2 w2: slot 1 down"]);
 }
 
 #[test]
@@ -30,7 +30,7 @@ fn a_replacement_is_told_to_everybody_and_then_hatches() {
     bench.exits("w1", 1).whatever();
     bench
         .becomes_ready("w1.2")
-        .does(&["tell agent w0 w1.2: w0 w1.2", "egg-ready w1.2"]);
+        .does(&["tell agent w0 w1.2: w1.2 up", "egg-ready w1.2"]);
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn a_booting_replacement_hears_what_changes_meanwhile() {
     bench.spawned("w0.2").whatever();
     bench
         .exits("w2", 1)
-        .does(&["spawn w2.2", "tell agent w0.2 w1 w2.2: w1"]);
+        .does(&["spawn w2.2", "tell agent w0.2 w1 w2.2: slot 2 down"]);
     bench
         .exits("agent", 1)
         .does(&["spawn agent.2", "tell w0.2 w1 w2.2: no agent"]);
@@ -64,10 +64,12 @@ fn a_booting_replacement_hears_what_changes_meanwhile() {
 #[test]
 fn a_process_that_leaves_counts_as_gone_at_once_and_hears_nothing_more() {
     let mut bench = Bench::serving(3);
-    bench.hook_fails("w1").does(&["tell agent w0 w2: w0 w2"]);
+    bench
+        .hook_fails("w1")
+        .does(&["tell agent w0 w2: slot 1 down"]);
     bench
         .link_breaks("w2")
-        .does(&["kill w2", "tell agent w0: w0"]);
+        .does(&["kill w2", "tell agent w0: slot 2 down"]);
     bench.hook_fails("agent").does(&["tell w0: no agent"]);
 }
 
@@ -76,7 +78,7 @@ fn the_last_worker_s_death_is_news_too() {
     let mut bench = Bench::serving(1);
     bench
         .exits("w0", 1)
-        .does(&["spawn w0.2", "tell agent w0.2: no workers"]);
+        .does(&["spawn w0.2", "tell agent w0.2: slot 0 down"]);
 }
 
 #[test]

@@ -30,7 +30,7 @@ fn after_enough_requests_a_fresh_one_comes_first() {
     bench.beats("w1", NOW, 99).does_nothing();
     bench.beats("w1", NOW, 100).does(&["spawn w1.2"]);
     bench.becomes_ready("w1.2").does(&[
-        "tell agent w0 w1.2: w0 w1.2",
+        "tell agent w0 w1.2: w1.2 up",
         "egg-ready w1.2",
         "drain w1 30s",
     ]);
@@ -64,7 +64,7 @@ fn with_too_much_memory_it_is_replaced_and_with_far_too_much_killed() {
     bench.has_memory("w0", 1000).does(&["spawn w0.2"]);
     bench
         .has_memory("w1", 2000)
-        .does(&["kill w1", "tell agent w0 w0.2: w0"]);
+        .does(&["kill w1", "tell agent w0 w0.2: slot 1 down"]);
     bench.is_killed("w1").does(&["spawn w1.2"]);
     let kind = bench.seat(Seat::Worker(1)).last_exit_kind;
     assert_eq!(kind, Some(ExitKind::Recycled));
@@ -85,10 +85,10 @@ fn a_fresh_one_that_fails_is_tried_again_while_the_worn_one_works() {
 fn a_worn_one_that_dies_leaves_its_place_to_the_fresh_one() {
     let mut bench = serving(1);
     bench.beats("w0", NOW, 100).whatever();
-    bench.exits("w0", 1).does(&["tell agent w0.2: no workers"]);
+    bench.exits("w0", 1).does(&["tell agent w0.2: slot 0 down"]);
     bench
         .becomes_ready("w0.2")
-        .does(&["tell agent w0.2: w0.2", "egg-ready w0.2"]);
+        .does(&["tell agent w0.2: w0.2 up", "egg-ready w0.2"]);
 }
 
 #[test]

@@ -22,14 +22,14 @@ fn one_by_one_each_ready_before_the_old_one_leaves() {
     bench.spawned("w0.2").does_nothing();
     bench.ready("w0.2").does(&[
         "spawn w1.2",
-        "tell agent w0.2 w1 w1.2: w0.2 w1",
+        "tell agent w0.2 w1 w1.2: w0.2 up",
         "egg-ready w0.2",
         "drain w0 30s",
     ]);
     bench.exits("w0", 0).does_nothing();
     bench.becomes_ready("w1.2").does(&[
         "adopt",
-        "tell agent w0.2 w1.2: w0.2 w1.2",
+        "tell agent w0.2 w1.2: w1.2 up",
         "egg-ready w1.2",
         "drain w1 30s",
     ]);
@@ -144,7 +144,7 @@ fn a_later_failure_turns_everything_back() {
     bench.exits("w1.2", 1).does(&["spawn w0.3"]);
     bench.exits("w0", 0).does_nothing();
     bench.becomes_ready("w0.3").does(&[
-        "tell agent w0.3 w1: w0.3 w1",
+        "tell agent w0.3 w1: w0.3 up",
         "egg-ready w0.3",
         "drain w0.2 30s",
     ]);
@@ -162,7 +162,7 @@ fn a_new_one_that_dies_at_work_turns_everything_back() {
     bench.spawned("w1.2").whatever();
     bench
         .exits("w0.2", 1)
-        .does(&["kill w1.2", "spawn w0.3", "tell agent w0.3 w1: w1"]);
+        .does(&["kill w1.2", "spawn w0.3", "tell agent w0.3 w1: slot 0 down"]);
     bench.exits("w0", 0).does_nothing();
     bench
         .is_killed("w1.2")
@@ -187,10 +187,12 @@ fn a_way_back_that_fails_is_tried_again_later() {
 fn an_old_one_that_dies_leaves_its_place_to_its_successor() {
     let mut bench = rolling(2);
     bench.spawned("w0.2").whatever();
-    bench.exits("w0", 1).does(&["tell agent w0.2 w1: w1"]);
+    bench
+        .exits("w0", 1)
+        .does(&["tell agent w0.2 w1: slot 0 down"]);
     bench.ready("w0.2").does(&[
         "spawn w1.2",
-        "tell agent w0.2 w1 w1.2: w0.2 w1",
+        "tell agent w0.2 w1 w1.2: w0.2 up",
         "egg-ready w0.2",
     ]);
 }
@@ -201,7 +203,7 @@ fn an_old_one_without_successor_is_replaced_as_ever() {
     bench.spawned("w0.2").whatever();
     bench
         .exits("w1", 1)
-        .does(&["spawn w1.2", "tell agent w0 w0.2 w1.2: w0"]);
+        .does(&["spawn w1.2", "tell agent w0 w0.2 w1.2: slot 1 down"]);
 }
 
 /// A new build is what a crash loop waits for.
@@ -215,7 +217,7 @@ fn a_slot_in_a_crash_loop_does_not_wait_for_its_backoff() {
     bench.staged(1, 1).does(&["spawn w0.3"]);
     bench.becomes_ready("w0.3").does(&[
         "adopt",
-        "tell agent w0.3: w0.3",
+        "tell agent w0.3: w0.3 up",
         "egg-ready w0.3",
         "order 1: done",
     ]);

@@ -29,9 +29,11 @@ fn more_workers_come_when_the_addresses_are_ready_for_them() {
 #[test]
 fn the_highest_slots_leave_and_then_their_part_of_the_addresses() {
     let mut bench = Bench::serving(3);
-    bench
-        .scale(1, Scale::To(1))
-        .does(&["tell agent w0: w0", "drain w1 30s", "drain w2 30s"]);
+    bench.scale(1, Scale::To(1)).does(&[
+        "tell agent w0: slot 1 down, slot 2 down",
+        "drain w1 30s",
+        "drain w2 30s",
+    ]);
     bench.exits("w2", 0).does_nothing();
     bench.exits("w1", 0).does(&["slots 1", "order 1: done"]);
     bench.stop().does(&["close listeners", "drain w0 30s"]);
@@ -45,7 +47,7 @@ fn one_more_and_one_less() {
     bench.becomes_ready("w1").whatever();
     bench
         .scale(2, Scale::Down)
-        .does(&["tell agent w0: w0", "drain w1 30s"]);
+        .does(&["tell agent w0: slot 1 down", "drain w1 30s"]);
     bench.exits("w1", 0).does(&["slots 1", "order 2: done"]);
     let refused = "order 3: at least one worker has to stay";
     bench.scale(3, Scale::Down).does(&[refused]);
@@ -87,7 +89,7 @@ fn a_later_order_takes_the_place_of_an_earlier_one() {
     bench.scale(1, Scale::To(4)).does(&["slots 4"]);
     bench.scale(2, Scale::To(1)).does(&[
         "order 1: a later order, to keep 1, took its place",
-        "tell agent w0: w0",
+        "tell agent w0: slot 1 down",
         "drain w1 30s",
     ]);
     bench.exits("w1", 0).does_nothing();

@@ -19,7 +19,7 @@ fn standing_down() -> Bench {
     bench.ready("w0.2").does(&[
         "adopt",
         "stand down agent",
-        "tell agent agent.2 w0.2: w0.2",
+        "tell agent agent.2 w0.2: w0.2 up",
         "egg-ready w0.2",
         "drain w0 30s",
     ]);

@@ -102,19 +102,19 @@ fn a_process_that_exists_cannot_fail_to_be_created() {
     bench.spawn_fails("w0").does_nothing();
     bench
         .exits("w0", 1)
-        .does(&["spawn w0.2", "tell agent w0.2: no workers"]);
+        .does(&["spawn w0.2", "tell agent w0.2: slot 0 down"]);
     bench.spawned("w0.2").whatever();
     bench.spawn_fails("w0.2").does_nothing();
     bench
         .ready("w0.2")
-        .does(&["tell agent w0.2: w0.2", "egg-ready w0.2"]);
+        .does(&["tell agent w0.2: w0.2 up", "egg-ready w0.2"]);
 }
 
 #[test]
 fn answers_that_nobody_asked_for_change_nothing() {
     let mut bench = Bench::booting(1);
     bench.listening().does_nothing();
-    bench.ready("w0").does(&["tell agent: w0", "listen"]);
+    bench.ready("w0").does(&["tell agent: w0 up", "listen"]);
     let mut bench = Bench::serving(1);
     bench.listen_fails().does_nothing();
     bench.started().does_nothing();

@@ -25,10 +25,10 @@ fn nothing_happens_before_the_addresses_are_bound() {
 #[test]
 fn addresses_listen_only_when_everybody_is_ready() {
     let mut bench = Bench::booting(3);
-    bench.ready("w2").does(&["tell agent: w2"]);
-    bench.ready("w0").does(&["tell agent: w0 w2"]);
+    bench.ready("w2").does(&["tell agent: w2 up"]);
+    bench.ready("w0").does(&["tell agent: w0 up"]);
     bench.tick().does_nothing();
-    bench.ready("w1").does(&["tell agent: w0 w1 w2", "listen"]);
+    bench.ready("w1").does(&["tell agent: w1 up", "listen"]);
     bench.tick().does_nothing();
 }
 
@@ -36,7 +36,7 @@ fn addresses_listen_only_when_everybody_is_ready() {
 fn egg_ready_reaches_everybody_once_and_after_listening() {
     let mut bench = Bench::ready_to_listen(2);
     bench.listening().does(&[
-        "tell agent w0 w1: w0 w1",
+        "tell w0 w1: w0 up, w1 up",
         "egg-ready agent",
         "egg-ready w0",
         "egg-ready w1",

@@ -118,7 +118,7 @@ fn a_dead_agent_is_not_replaced_while_the_new_master_takes_over() {
     bench.exits("agent", 1).does(&["tell w0: no agent"]);
     bench
         .exits("w0", 1)
-        .does(&["spawn w0.2", "tell w0.2: no workers"]);
+        .does(&["spawn w0.2", "tell w0.2: slot 0 down"]);
 }
 
 #[test]

@@ -12,7 +12,12 @@ impl Bench {
             Action::Listen => "listen".to_owned(),
             Action::EggReady { child } => format!("egg-ready {}", self.name(*child)),
             Action::Tell { to, news } => {
-                let to: Vec<_> = to.iter().map(|child| self.name(*child)).collect();
+                let to = self.supervisor.audience(*to);
+                let to: Vec<_> = to.map(|child| self.name(child)).collect();
+                // What nobody hears is not done.
+                if to.is_empty() {
+                    return None;
+                }
                 format!("tell {}: {}", to.join(" "), self.headline(news))
             }
             Action::Announce { child } => format!("announce {}", self.name(*child)),
@@ -47,10 +52,10 @@ impl Bench {
         match news {
             News::Agent(None) => "no agent".to_owned(),
             News::Agent(Some(pid)) => self.name_of_pid(*pid),
-            News::Workers(members) if members.is_empty() => "no workers".to_owned(),
-            News::Workers(members) => {
-                let names: Vec<_> = members.iter().map(|m| self.name_of_pid(m.pid)).collect();
-                names.join(" ")
+            News::Workers { up, down } => {
+                let up = up.iter().map(|m| format!("{} up", self.name_of_pid(m.pid)));
+                let down = down.iter().map(|slot| format!("slot {slot} down"));
+                up.chain(down).collect::<Vec<_>>().join(", ")
             }
         }
     }
