@@ -22,6 +22,7 @@
     reason = "a harness reports by panicking, and cargo shows what a failed test printed"
 )]
 
+pub mod chance;
 pub mod cluster;
 pub mod command;
 pub mod control;
@@ -32,6 +33,7 @@ pub mod ended;
 pub mod event;
 pub mod fifo;
 pub mod fragile;
+pub mod holdings;
 pub mod http;
 pub mod http2;
 pub mod lines;
@@ -40,6 +42,7 @@ pub mod listeners;
 pub mod loopback;
 pub mod manager;
 pub mod metrics;
+pub mod order;
 pub mod outage;
 pub mod plan;
 pub mod process;
