@@ -1,6 +1,6 @@
 //! Orders that go on while a test does other things.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::thread::{self, JoinHandle};
 
 use serde_json::Value;
@@ -31,10 +31,7 @@ impl Pending {
             Some("finished") => &outcome["error"],
             _ => &outcome["message"],
         };
-        match why {
-            Value::Null => Ok(()),
-            why => Err(why.as_str().unwrap().to_owned()),
-        }
+        why.as_str().map_or(Ok(()), |why| Err(why.to_owned()))
     }
 
     /// Waits for the end of the conversation, with an outcome or, where the master was killed, without.
@@ -57,7 +54,7 @@ impl Cluster {
 }
 
 /// The last reply: nobody is left without one.
-fn ask(path: &PathBuf, request: &Value) -> Option<Value> {
+fn ask(path: &Path, request: &Value) -> Option<Value> {
     let mut control = Control::connect(path).unwrap();
     control.send_body(request.to_string().as_bytes()).unwrap();
     loop {
