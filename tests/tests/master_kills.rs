@@ -2,6 +2,8 @@
 //!
 //! `HATCHERY_TESTS_KILLS` is how many of each kind (12), `HATCHERY_TESTS_KILLS_SEED` repeats the moments of a run.
 #![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
     clippy::unwrap_used,
     reason = "a test fails by panicking, in its helpers, too"
 )]
@@ -180,7 +182,7 @@ fn the_new_one_at_a_moment_of_an_upgrade() {
 }
 
 #[test]
-fn both_at_moments_of_an_upgrade() {
+fn both_each_at_a_moment_of_an_upgrade() {
     let mut moments = moments_of_an_upgrade();
     for _ in 0..kills() {
         let cluster = upgradable().start();
