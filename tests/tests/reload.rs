@@ -348,69 +348,6 @@ fn twenty_reloads_leak_nothing_in_the_master() {
     cluster.stop();
 }
 
-// The configuration.
-
-fn configured(text: &str) -> Cluster {
-    let plan = plan().without("--workers");
-    let file = plan.path("app.toml");
-    fs::write(&file, text).unwrap();
-    plan.flag("--config", file).start()
-}
-
-#[track_caller]
-fn configure(cluster: &Cluster, text: &str) -> Ran {
-    fs::write(cluster.plan().path("app.toml"), text).unwrap();
-    cluster.verb(&["reload"])
-}
-
-#[test]
-fn what_can_change_changes_and_what_cannot_is_named() {
-    let cluster = configured("workers = 2\n");
-    let strategy = cluster.status()["listeners"][0]["strategy"].clone();
-    let ran = configure(
-        &cluster,
-        "workers = 3\nstrategy = \"shared\"\nlog_file = \"/tmp/x\"\nlog_level = \"debug\"\n",
-    );
-    assert_eq!(ran.code, Some(0), "{ran:?}");
-    for key in [
-        "`strategy` has changed",
-        "`log_file` has changed",
-        "restart",
-    ] {
-        assert!(ran.stderr.contains(key), "{ran:?}");
-    }
-    cluster.expect_status("there are three", |status| {
-        status["workers"].as_array().unwrap().len() == 3 && status["state"] == "ready"
-    });
-    assert_eq!(cluster.status()["listeners"][0]["strategy"], strategy);
-    assert!(
-        cluster.stderr().contains("`strategy` has changed"),
-        "in the log, too"
-    );
-    // A worker says this for those who want to know.
-    process::kill(cluster.worker(2), Signal::TERM);
-    cluster.wait(step("worker-replaced").slot(2));
-    cluster.stop();
-}
-
-#[test]
-fn a_bad_file_refuses_the_reload() {
-    let cluster = configured("workers = 2\n");
-    let before = cluster.worker_pids();
-    let ran = configure(&cluster, "workers = 0\nwrkers = 3\n");
-    failed(&ran, &["workers", "wrkers", "app.toml"]);
-    assert_eq!(cluster.worker_pids(), before);
-    cluster.signal(Signal::HUP);
-    cluster.expect("the log tells it, too", || {
-        cluster
-            .stderr()
-            .contains("the reload that SIGHUP asked for failed")
-    });
-    assert_eq!(cluster.worker_pids(), before);
-    assert_eq!(configure(&cluster, "workers = 2\n").code, Some(0));
-    cluster.stop();
-}
-
 #[test]
 fn a_reload_of_what_does_not_run_says_so() {
     let ran = playground!().run_verb(&["reload"]);

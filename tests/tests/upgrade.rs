@@ -129,6 +129,33 @@ fn a_signal_does_it_too() {
     cluster.stop();
 }
 
+/// As in a reload: a number that the configuration says anew counts, else what somebody has scaled.
+#[test]
+fn what_was_scaled_stays_until_the_configuration_says_something_new() {
+    let plan = playground!().upgradable().without("--workers");
+    let file = plan.path("app.toml");
+    fs::write(&file, "workers = 2\n").unwrap();
+    let cluster = plan
+        .listen("127.0.0.1:0?strategy=reuse-port")
+        .flag("--config", &file)
+        .start();
+    let workers = || cluster.status()["workers"].as_array().unwrap().len();
+    assert_eq!(cluster.verb(&["scale", "3"]).code, Some(0));
+    for _ in 0..2 {
+        cluster.upgrade();
+        assert_eq!(workers(), 3);
+    }
+    assert_eq!(cluster.verb(&["reload"]).code, Some(0));
+    assert_eq!(workers(), 3);
+    assert_eq!(cluster.verb(&["scale", "1"]).code, Some(0));
+    cluster.upgrade();
+    assert_eq!(workers(), 1);
+    fs::write(&file, "workers = 4\n").unwrap();
+    cluster.upgrade();
+    assert_eq!(workers(), 4);
+    cluster.stop();
+}
+
 #[test]
 fn the_executable_that_is_now_on_disk_runs() {
     let cluster = playground!().upgradable().start();

@@ -27,19 +27,23 @@ pub(super) struct Ground {
     pub(super) control: (UnixListener, SocketFile),
     pub(super) ticket_secret: Secret,
     pub(super) generation: Generation,
+    /// How many there are to be.
+    pub(super) workers: u32,
     pub(super) background: bool,
 }
 
 impl Ground {
     pub(super) fn anew(config: &Config, inheritance: Inheritance) -> Result<Self, StartError> {
         let runtime_dir = RuntimeDir::acquire(&config.runtime_dir)?;
-        let listeners = bind_all(&config.listen, shares(config), inheritance, Vec::new())?;
+        let shares = shares(config, config.workers);
+        let listeners = bind_all(&config.listen, shares, inheritance, Vec::new())?;
         Ok(Self {
             control: runtime_dir.bind_control()?,
             runtime_dir,
             listeners,
             ticket_secret: Secret::random()?,
             generation: FIRST_GENERATION,
+            workers: config.workers,
             background: false,
         })
     }
@@ -54,24 +58,27 @@ impl Ground {
             });
         }
         let generation = estate.next_generation();
+        let workers = estate.workers(config.workers);
         let runtime_dir = RuntimeDir::adopt(&config.runtime_dir, estate.lock)?;
         let mut handed: Vec<Handed> = estate.handed;
         let inheritance = Inheritance::of_another(&mut handed);
-        let listeners = bind_all(&config.listen, shares(config), inheritance, handed)?;
+        let shares = shares(config, workers);
+        let listeners = bind_all(&config.listen, shares, inheritance, handed)?;
         Ok(Self {
             control: runtime_dir.adopt_control(estate.control)?,
             runtime_dir,
             listeners,
             ticket_secret: estate.ticket_secret,
             generation,
+            workers,
             background: estate.background,
         })
     }
 }
 
-const fn shares(config: &Config) -> Shares {
+const fn shares(config: &Config, workers: u32) -> Shares {
     Shares {
         strategy: config.strategy,
-        workers: config.workers,
+        workers,
     }
 }

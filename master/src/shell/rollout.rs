@@ -34,11 +34,7 @@ impl Shell {
             Ok(both) => both,
             Err(error) => return Event::StageFailed { order, error },
         };
-        let mut policy = policy(&config, self.jitter_seed);
-        // What an operator has scaled stays, unless the configuration says something new.
-        if config.workers == self.adopted.config.workers {
-            policy.workers = self.slots;
-        }
+        let policy = policy(&config, self.jitter_seed);
         self.newest += 1;
         self.staged = Some(Build {
             generation: self.newest,

@@ -21,7 +21,7 @@ use super::heir::{Heir, start_takes};
 use super::started_by::{Awaiting, StartedBy};
 use super::{Build, INPUTS, Input, Orders, Shell};
 use crate::attributes::{AttributesError, Resolved};
-use crate::cgroup::OomCounter;
+use crate::cgroup::{OomCounter, usable_cpus};
 use crate::config::{Config, KILL_AFTER};
 use crate::executable::{Executable, Program};
 use crate::front::Front;
@@ -246,12 +246,14 @@ fn prepare(
     // Two masters started at different moments must not act in step.
     let jitter_seed = u64::from(std::process::id()) ^ u64::from(monotonic().subsec_nanos());
     Ok(Shell {
-        supervisor: Supervisor::new(policy(&config, jitter_seed)).counting_from(ground.generation),
+        supervisor: Supervisor::new(policy(&config, jitter_seed))
+            .counting_from(ground.generation)
+            .beginning_with(ground.workers),
         spawner: Spawner::new(&config.name, attributes.account.as_ref()),
         attributes,
         program,
         front,
-        slots: config.workers,
+        slots: ground.workers,
         adopted: Build {
             generation: ground.generation,
             executable: Executable::Running,
@@ -300,8 +302,7 @@ pub(super) fn policy(config: &Config, jitter_seed: u64) -> Policy {
             jitter_seed,
             ..Backoff::default()
         },
-        booting: std::thread::available_parallelism()
-            .map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(u32::MAX)),
+        booting: usable_cpus(),
         worker_timeout: config.worker_timeout,
         recycle: config.recycle.clone(),
         ..Policy::default()

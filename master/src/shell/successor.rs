@@ -27,6 +27,8 @@ impl Shell {
             name: &self.adopted.config.name,
             runtime_dir: self.runtime_dir.path().to_owned(),
             generation: self.newest,
+            configured_workers: self.adopted.config.workers,
+            wanted_workers: self.supervisor.wanted_workers(),
             background: self.background,
             ticket_secret: &self.ticket_secret,
             lock: self.runtime_dir.lock(),

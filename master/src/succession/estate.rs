@@ -24,6 +24,8 @@ pub(crate) struct Inheritable<'a> {
     pub(crate) name: &'a str,
     pub(crate) runtime_dir: PathBuf,
     pub(crate) generation: Generation,
+    pub(crate) configured_workers: u32,
+    pub(crate) wanted_workers: u32,
     pub(crate) background: bool,
     pub(crate) ticket_secret: &'a Secret,
     pub(crate) lock: BorrowedFd<'a>,
@@ -41,6 +43,8 @@ impl Inheritable<'_> {
             name: self.name.to_owned(),
             runtime_dir: self.runtime_dir,
             generation: self.generation,
+            configured_workers: self.configured_workers,
+            wanted_workers: self.wanted_workers,
             background: self.background,
             // The session's leader may be outside of this pid namespace, and has no number then (0).
             leads_session: getsid(None) == Ok(getpid()),
@@ -74,6 +78,9 @@ pub(crate) struct Estate {
     pub(crate) runtime_dir: PathBuf,
     /// The old master's.
     pub(crate) generation: Generation,
+    /// How many its configuration says, and how many it had.
+    configured_workers: u32,
+    wanted_workers: u32,
     pub(crate) background: bool,
     pub(crate) leads_session: bool,
     pub(crate) ticket_secret: Secret,
@@ -106,6 +113,16 @@ impl Estate {
         self.generation + 1
     }
 
+    /// How many workers there are to be where the configuration says `configured`: what an operator has scaled stays,
+    /// unless that is something new.
+    pub(crate) const fn workers(&self, configured: u32) -> u32 {
+        if configured == self.configured_workers {
+            self.wanted_workers
+        } else {
+            configured
+        }
+    }
+
     /// Takes it off the socket.
     pub(super) fn receive(socket: &OwnedFd, inbox: &mut Inbox) -> Result<Self, EstateError> {
         let mut next = || inbox.wait::<ToSuccessor>(socket, PATIENCE);
@@ -131,6 +148,8 @@ impl Estate {
             name: deed.name,
             runtime_dir: deed.runtime_dir,
             generation: deed.generation,
+            configured_workers: deed.configured_workers,
+            wanted_workers: deed.wanted_workers,
             background: deed.background,
             leads_session: deed.leads_session,
             ticket_secret: deed.ticket_secret,
@@ -206,6 +225,8 @@ mod tests {
             name: "app",
             runtime_dir: "/run/app".into(),
             generation: 4,
+            configured_workers: 140,
+            wanted_workers: 150,
             background: false,
             ticket_secret: &secret,
             lock: lock.as_fd(),
@@ -218,6 +239,7 @@ mod tests {
         drop(ours);
         let estate = Estate::receive(&theirs, &mut Inbox::new()).unwrap();
         assert_eq!((estate.name.as_str(), estate.generation), ("app", 4));
+        assert_eq!((estate.workers(140), estate.workers(3)), (150, 3));
         assert_eq!(estate.ticket_secret, secret);
         assert_eq!(estate.agents.len(), 1);
         let counts: Vec<_> = estate.handed.iter().map(|h| h.sockets.len()).collect();
@@ -237,7 +259,7 @@ mod tests {
         let error = Estate::receive(&theirs.into(), &mut Inbox::new()).unwrap_err();
         let error = error.to_string();
         assert!(
-            error.contains("version 1") && error.contains("speaks 9"),
+            error.contains(&format!("version {VERSION}")) && error.contains("speaks 9"),
             "{error}"
         );
     }

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::listener::Provenance;
 
 /// The version of everything in this file, and of what it means.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// From the old master to the new one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +58,10 @@ pub(super) struct Deed {
     pub(super) runtime_dir: PathBuf,
     /// The youngest generation of the old master's.
     pub(super) generation: Generation,
+    /// How many workers the old master's configuration says there are.
+    pub(super) configured_workers: u32,
+    /// How many there are to be, if somebody has scaled it.
+    pub(super) wanted_workers: u32,
     /// Whether the application was started in the background.
     pub(super) background: bool,
     /// Whether the old master leads a session: the new one then leads its own.
@@ -127,20 +131,22 @@ mod tests {
 
     #[test]
     fn golden_handover() {
-        assert_eq!(VERSION, 1, "these are the messages of version 1");
+        assert_eq!(VERSION, 2, "these are the messages of version 2");
         let secret = serde_json::from_str::<Secret>(&json(&[7; 32])).unwrap();
         let deed = Deed {
             name: "app".into(),
             runtime_dir: "/run/app".into(),
             generation: 3,
+            configured_workers: 4,
+            wanted_workers: 6,
             background: false,
             leads_session: true,
             ticket_secret: secret,
         };
         let estate = json(&ToSuccessor::Estate(Box::new(deed)));
         let golden = concat!(
-            r#"{"type":"estate","name":"app","runtime_dir":"/run/app","generation":3,"background":false,"#,
-            r#""leads_session":true,"ticket_secret":[7,7,"#
+            r#"{"type":"estate","name":"app","runtime_dir":"/run/app","generation":3,"configured_workers":4,"#,
+            r#""wanted_workers":6,"background":false,"leads_session":true,"ticket_secret":[7,7,"#
         );
         assert!(estate.starts_with(golden), "{estate}");
         let sockets = ToSuccessor::Sockets {

@@ -106,6 +106,28 @@ impl Supervisor {
         self
     }
 
+    /// Begins with so many workers, whatever the policy says, as a master does that takes over from one that was
+    /// scaled. A policy with another number than the one before still changes it.
+    #[must_use]
+    pub fn beginning_with(mut self, workers: u32) -> Self {
+        for slot in 0..workers.max(self.policy.workers) {
+            let seat = Seat::Worker(slot);
+            if slot < workers {
+                self.places.want(seat);
+            } else {
+                self.places.remove(seat);
+            }
+        }
+        self.scaling = Scaling::settled(workers);
+        self.settle();
+        self
+    }
+
+    /// How many workers there are to be.
+    pub const fn wanted_workers(&self) -> u32 {
+        self.scaling.target()
+    }
+
     /// Takes in what happened at `now` and appends to `out` what is to be done about it, in order.
     pub fn handle(&mut self, now: Now, event: Event, out: &mut Vec<Action>) {
         if self.course == Course::Finished {

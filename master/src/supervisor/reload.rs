@@ -26,6 +26,8 @@ pub(super) struct Reload {
     origin: String,
     /// Whether the agent is replaced, too.
     agent: bool,
+    /// Whether a number of workers was ordered since it began: the later word counts.
+    outvoted: bool,
     step: Step,
 }
 
@@ -93,6 +95,7 @@ impl Supervisor {
             orders: vec![order],
             origin,
             agent,
+            outvoted: false,
             step: Step::Staging,
         };
         if self.reload.is_none() {
@@ -140,6 +143,13 @@ impl Supervisor {
         if self.staging(order).is_some() {
             let generation = self.newest + 1;
             self.end_reload(EventName::ReloadFailed, generation, &Err(error), out);
+        }
+    }
+
+    /// Somebody orders a number of workers: what the reload has read about it is older.
+    pub(super) fn outvote_reload(&mut self) {
+        if let Some(reload) = &mut self.reload {
+            reload.outvoted = true;
         }
     }
 
@@ -270,12 +280,13 @@ impl Supervisor {
         else {
             return;
         };
-        let origin = reload.origin.clone();
+        let (origin, outvoted) = (reload.origin.clone(), reload.outvoted);
         self.adopted = generation;
         let configured = self.policy.workers;
         self.policy = *policy;
         out.push(Action::Adopt);
-        if self.policy.workers != configured {
+        // What an operator has scaled stays, unless the configuration says something new.
+        if self.policy.workers != configured && !outvoted {
             self.want_workers(None, origin, self.policy.workers, out);
         }
     }

@@ -42,6 +42,10 @@ impl Scaling {
         }
     }
 
+    pub(super) const fn target(&self) -> u32 {
+        self.target
+    }
+
     pub(super) const fn is_going_on(&self) -> bool {
         self.order.is_some()
     }
@@ -86,13 +90,12 @@ impl Supervisor {
             None if wanted == 0 => Some("at least one worker has to stay"),
             refusal => refusal,
         };
-        match refusal {
-            Some(refusal) => {
-                let outcome = Err(refusal.to_owned());
-                out.push(Action::Finished { order, outcome });
-            }
-            None => self.want_workers(Some(order), origin, wanted, out),
+        if let Some(refusal) = refusal {
+            let outcome = Err(refusal.to_owned());
+            return out.push(Action::Finished { order, outcome });
         }
+        self.outvote_reload();
+        self.want_workers(Some(order), origin, wanted, out);
     }
 
     pub(super) fn want_workers(

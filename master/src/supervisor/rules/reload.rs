@@ -5,7 +5,7 @@ use hatchery_protocol::exit::ExitKind;
 use hatchery_protocol::id::Seat;
 
 use super::bench::{Bench, DRAIN, KILL_AFTER, MARGIN, WORKER_START};
-use crate::supervisor::Policy;
+use crate::supervisor::{Policy, Scale};
 
 /// The canary boots.
 fn rolling(workers: u32) -> Bench {
@@ -276,6 +276,50 @@ fn another_number_of_workers_comes_with_the_new_configuration() {
     let done = bench.ready("w0.2").0;
     assert_eq!(done.get(..2).unwrap(), ["adopt", "slots 2"]);
     bench.slots_ready(2).does(&["spawn w1"]);
+}
+
+#[test]
+fn what_was_scaled_stays_where_the_configuration_says_nothing_new() {
+    let mut bench = Bench::serving(2);
+    bench.scale(1, Scale::To(1)).whatever();
+    bench.exits("w1", 0).whatever();
+    for (order, name) in [(2, "w0.2"), (3, "w0.3")] {
+        bench.reload(order).whatever();
+        bench.staged(order, 2).whatever();
+        let done = bench.becomes_ready(name).0;
+        assert!(!done.contains(&"slots 2".to_owned()), "{done:?}");
+        let old = if order == 2 { "w0" } else { "w0.2" };
+        bench.exits(old, 0).does(&[&format!("order {order}: done")]);
+    }
+    // Now it does.
+    bench.reload(4).whatever();
+    bench.staged(4, 3).whatever();
+    assert!(
+        bench
+            .becomes_ready("w0.4")
+            .0
+            .contains(&"slots 3".to_owned())
+    );
+}
+
+#[test]
+fn a_number_that_is_ordered_in_a_reload_wins_against_what_the_reload_has_read() {
+    let mut bench = Bench::serving(1);
+    bench.reload(1).whatever();
+    bench.staged(1, 5).whatever();
+    bench.scale(2, Scale::To(2)).does(&["slots 2"]);
+    let done = bench.becomes_ready("w0.2").0;
+    assert!(!done.contains(&"slots 5".to_owned()), "{done:?}");
+    bench.slots_ready(2).whatever();
+    let done = bench.becomes_ready("w1").0;
+    assert!(done.contains(&"order 2: done".to_owned()), "{done:?}");
+    bench.exits("w0", 0).whatever();
+    // It was read: only another number is something new.
+    bench.reload(3).whatever();
+    bench.staged(3, 5).whatever();
+    bench.becomes_ready("w0.3").whatever();
+    let done = bench.becomes_ready("w1.2").0;
+    assert!(!done.contains(&"slots 5".to_owned()), "{done:?}");
 }
 
 #[test]
