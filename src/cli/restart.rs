@@ -15,7 +15,7 @@ use std::time::Duration;
 use hatchery_protocol::boot::ENV_LAUNCHER;
 use hatchery_protocol::control::{Reply, Request};
 use hatchery_protocol::exit::Exit;
-use rustix::fs::{Access, AtFlags, CWD, accessat};
+use rustix::fs::{Access, AtFlags, CWD, OFlags, accessat};
 
 use super::client::Client;
 use super::{Failure, Outcome, stop};
@@ -50,6 +50,17 @@ pub(super) fn run(client: &Client, timeout: Duration) -> Outcome {
         .is_err_and(|code| code != 0)
     {
         let sentence = format!("{name}: its start would fail, so it was not stopped");
+        return Err(Failure::new(Exit::BadConfig, sentence));
+    }
+    let lacking = lacking(&began.configuration());
+    if !lacking.is_empty() {
+        let fds: Vec<String> = lacking.iter().map(ToString::to_string).collect();
+        let sentence = format!(
+            "{name}: `pass_fds` names {}, which this command does not have to hand on, so it was not stopped; open it \
+             here (as `{} restart 9<FILE` does for 9), or use `stop` and whatever started it",
+            fds.join(", "),
+            began.name.display()
+        );
         return Err(Failure::new(Exit::BadConfig, sentence));
     }
     stop::run(client, timeout)?;
@@ -105,18 +116,32 @@ impl Beginning {
         })
     }
 
-    /// Runs a command of the same program with the same settings to its end. The error is its exit code.
-    fn run(&self, verb: &str, output: Stdio) -> Result<(), i32> {
-        let status = Command::new(&self.program)
+    /// A command of the same program with the same settings.
+    fn command(&self, verb: &str) -> Command {
+        let mut command = Command::new(&self.program);
+        command
             .arg0(&self.name)
             .arg(verb)
             .args(&self.arguments)
             .env_clear()
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(&self.directory)
-            .stdin(Stdio::null())
-            .stdout(output)
-            .status();
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// The settings of its start, as it would print them; empty if it does not.
+    fn configuration(&self) -> String {
+        let output = self.command("print-config").output();
+        output.map_or_else(
+            |_| String::new(),
+            |output| String::from_utf8_lossy(&output.stdout).into_owned(),
+        )
+    }
+
+    /// Runs such a command to its end. The error is its exit code.
+    fn run(&self, verb: &str, output: Stdio) -> Result<(), i32> {
+        let status = self.command(verb).stdout(output).status();
         match status.map(|status| status.code()) {
             Ok(Some(0)) => Ok(()),
             Ok(Some(code)) => Err(code),
@@ -127,6 +152,27 @@ impl Beginning {
             }
         }
     }
+}
+
+/// Which descriptors the settings want passed on, and a process that is started here would not have.
+fn lacking(configuration: &str) -> Vec<i64> {
+    let table = configuration.parse::<toml::Table>().unwrap_or_default();
+    let wanted = table.get("pass_fds").and_then(toml::Value::as_array);
+    let wanted = wanted.into_iter().flatten();
+    wanted
+        .filter_map(toml::Value::as_integer)
+        .filter(|fd| !survives(*fd))
+        .collect()
+}
+
+/// Whether it is open, and stays so in a program that is run.
+fn survives(fd: i64) -> bool {
+    let Ok(info) = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")) else {
+        return false;
+    };
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+    let flags = flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok());
+    flags.is_some_and(|flags| flags & OFlags::CLOEXEC.bits() == 0)
 }
 
 /// What `/proc` separates by zeros.
@@ -190,6 +236,18 @@ mod tests {
             std::env::args_os().skip(1).collect::<Vec<_>>()
         );
         assert!(own.environment.iter().any(|(name, _)| name == "PATH"));
+    }
+
+    #[test]
+    fn what_is_not_open_or_closes_itself_cannot_be_passed_on() {
+        use std::os::fd::AsRawFd as _;
+        // The standard library opens files so that they close in a program that is run.
+        let file = fs::File::open("/dev/null").unwrap();
+        let own = file.as_raw_fd();
+        let config = format!("workers = 2\npass_fds = [0, {own}, 1000000]\n");
+        assert_eq!(lacking(&config), [i64::from(own), 1_000_000]);
+        assert_eq!(lacking("workers = 2\n"), [0; 0]);
+        assert_eq!(lacking("no settings"), [0; 0]);
     }
 
     #[test]

@@ -6,9 +6,10 @@
 )]
 
 use std::fs;
+use std::process::Command;
 use std::time::Duration;
 
-use hatchery_tests::{http, playground};
+use hatchery_tests::{command::run, http, playground};
 use serde_json::Value;
 
 fn pid(status: &Value) -> u64 {
@@ -65,6 +66,31 @@ fn a_start_that_would_fail_stops_nothing() {
     let after = daemon.verb(&["status", "--json"]).json();
     assert_eq!(pid(&before), pid(&after));
     assert_eq!(daemon.verb(&["stop"]).code, Some(0));
+}
+
+/// Nobody but the command can hand it on, and after the stop it is too late to say so.
+#[test]
+fn a_descriptor_that_would_not_survive_stops_nothing() {
+    let daemon = playground!().own_copy().arg("--daemon").run_daemon();
+    assert_eq!(daemon.ran.code, Some(0), "{:?}", daemon.ran);
+    let before = daemon.verb(&["status", "--json"]).json();
+    let restarted = daemon.verb(&["restart"]);
+    assert_eq!(restarted.code, Some(4), "{restarted:?}");
+    for words in ["`pass_fds` names 9", "it was not stopped"] {
+        assert!(restarted.stderr.contains(words), "{restarted:?}");
+    }
+    let after = daemon.verb(&["status", "--json"]).json();
+    assert_eq!(pid(&before), pid(&after));
+    // With it there is nothing to say against it.
+    let mut with = Command::new("sh");
+    with.args(["-c", "exec \"$@\" 9</dev/null", "sh"])
+        .arg(daemon.plan().program())
+        .args(["restart", "--runtime-dir"])
+        .arg(daemon.plan().runtime_dir());
+    let restarted = run(with);
+    let stopped = daemon.verb(&["stop"]);
+    assert_eq!(restarted.code, Some(0), "{restarted:?}");
+    assert_eq!(stopped.code, Some(0), "{stopped:?}");
 }
 
 #[test]
