@@ -9,6 +9,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use hatchery_protocol::beside::beside;
 use hatchery_protocol::diagnosis::{Diagnosis, MOST_REQUESTS};
 use hatchery_protocol::id::ChildId;
 use tokio::sync::{mpsc, oneshot};
@@ -35,12 +36,16 @@ pub(crate) async fn examine(
     inputs: mpsc::Sender<Input>,
 ) {
     // Before the wait: what the threads do is most interesting now.
-    let looked = tokio::task::spawn_blocking(move || threads(patient.pid)).await;
-    let threads = looked.unwrap_or_default();
+    let (looked, threads) = oneshot::channel();
+    let looking = beside(move || looked.send(self::threads(patient.pid)));
+    let threads = threads.await.unwrap_or_default();
     let own = timeout(ANSWER, answer).await.ok().and_then(Result::ok);
     let block = block(patient, own.as_ref(), &threads);
     tracing::warn!(target: "hatchery", "{block}");
-    let summary = summary(own.as_ref(), &threads);
+    let summary = match looking {
+        Ok(_) => summary(own.as_ref(), &threads),
+        Err(error) => format!("there is no thread to look at its threads: {error}"),
+    };
     let child = patient.child;
     let _ = inputs
         .send(Input::Happened(Event::Diagnosed { child, summary }))

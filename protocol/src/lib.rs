@@ -23,6 +23,7 @@
 //! | `child` | the child's side of the link (feature `child`) |
 
 pub mod attributes;
+pub mod beside;
 pub mod boot;
 #[cfg(feature = "child")]
 pub mod child;

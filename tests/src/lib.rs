@@ -26,6 +26,7 @@ pub mod chance;
 pub mod cluster;
 pub mod command;
 pub mod control;
+pub mod control_group;
 pub mod crowd;
 pub mod daemon;
 pub mod deploy;

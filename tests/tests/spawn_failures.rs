@@ -1,13 +1,15 @@
 //! Replacements that cannot be created: no processes, no descriptors. And deaths for want of memory.
 #![expect(
+    clippy::indexing_slicing,
     clippy::unwrap_used,
     reason = "a test fails by panicking, in its helpers, too"
 )]
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use hatchery_tests::command::run;
+use hatchery_tests::control_group::ControlGroup;
 use hatchery_tests::plan::NOBODY;
 use hatchery_tests::process::{kill, limit_descriptors};
 use hatchery_tests::{Cluster, playground, step};
@@ -63,6 +65,107 @@ fn a_master_that_may_create_no_process_tries_again() {
     cluster.stop();
 }
 
+/// While no process can be created, nothing that was asked for happens, nobody who serves is touched, and all that died is
+/// there again as soon as it can be.
+#[track_caller]
+fn nothing_new_and_then_everything(cluster: &Cluster, deny: impl FnOnce(), allow: impl FnOnce()) {
+    let before = cluster.worker_pids();
+    deny();
+    let denied = ["could not be created"];
+    cluster.expect_failed(&cluster.verb(&["reload"]), &denied);
+    cluster.fail_upgrade(&["could not be started"]);
+    assert_eq!(cluster.worker_pids(), before);
+    cluster.expect_failed(&cluster.verb(&["scale", "3"]), &denied);
+    kill(cluster.agent(), Signal::KILL);
+    let agent = step("agent-exited");
+    let exited = cluster.wait_nth(agent.clone(), 2);
+    assert!(exited.why().contains("could not be created"), "{exited:?}");
+    for slot in 0..2 {
+        assert_eq!(
+            u64::from(cluster.connect_to(slot).1.pid),
+            before[slot as usize]
+        );
+    }
+    allow();
+    cluster.expect_status("everybody is there", |status| {
+        let workers = status["workers"].as_array().unwrap();
+        let ready = workers.iter().all(|worker| worker["state"] == "ready");
+        ready && workers.len() == 3 && status["agent"]["state"] == "ready"
+    });
+    let now = cluster.worker_pids();
+    assert_eq!(now[..2], before, "they were never touched");
+    assert_eq!(cluster.verb(&["reload"]).code, Some(0));
+    cluster.upgrade();
+    cluster.expect("nobody is left over", || {
+        cluster.survivors().list().len() == 5
+    });
+}
+
+#[test]
+fn orders_of_a_master_that_may_create_no_process_fail_and_harm_nobody() {
+    let cluster = playground!().upgradable().as_nobody().start();
+    let master = cluster.master();
+    let limit = |count| move || limit_processes(master, count);
+    nothing_new_and_then_everything(&cluster, limit("0"), limit("10000"));
+    cluster.stop();
+}
+
+/// The limit of a container. It is one for threads, too, and holds for workers.
+#[test]
+fn a_cluster_whose_control_group_is_full_serves_and_leaves_in_order() {
+    let Some(group) = ControlGroup::limited("pids", ["pids.max"; 2], "max") else {
+        eprintln!("this machine has no control group for processes; nothing was tested");
+        return;
+    };
+    let limit = |count: &str| assert!(group.set("pids.max", count));
+    let cluster = playground!()
+        .upgradable()
+        .inside(&group)
+        .flag("--max-memory", "4GiB")
+        .start();
+    nothing_new_and_then_everything(&cluster, || limit("1"), || limit("max"));
+    limit("1");
+    let (mut slow, who) = cluster.connect_to(1);
+    slow.ask("/sleep/700").unwrap();
+    // In the worker's hands: it answers another one that came later.
+    cluster.expect("a request is under way", || {
+        cluster.status()["workers"][1]["in_flight"] == 1
+    });
+    let mark = cluster.mark();
+    kill(who.pid, Signal::TERM);
+    assert_eq!(slow.receive().unwrap().status, 200);
+    let exited = cluster.wait_since(mark, step("worker-exited").pid(who.pid));
+    assert_eq!(exited.exit.as_deref(), Some("orderly"), "{exited:?}");
+    limit("max");
+    cluster.wait_since(mark, step("worker-replaced").slot(1));
+    limit("1");
+    cluster.stop();
+}
+
+/// Who stands still is found out and killed without a look at its threads.
+#[test]
+fn a_worker_that_hangs_in_a_full_control_group_is_killed_all_the_same() {
+    let Some(group) = ControlGroup::limited("pids", ["pids.max"; 2], "max") else {
+        eprintln!("this machine has no control group for processes; nothing was tested");
+        return;
+    };
+    let limit = |count: &str| assert!(group.set("pids.max", count));
+    let cluster = playground!()
+        .inside(&group)
+        .flag("--worker-timeout", "4s")
+        .start();
+    limit("1");
+    let worker = cluster.worker(0);
+    kill(worker, Signal::STOP);
+    cluster.wait(step("hung").pid(worker));
+    let exited = cluster.wait(step("worker-exited").pid(worker));
+    assert_eq!(exited.exit.as_deref(), Some("hung"), "{exited:?}");
+    assert!(exited.why().contains("no thread to look"), "{exited:?}");
+    limit("max");
+    cluster.wait(step("worker-replaced").slot(0));
+    cluster.stop();
+}
+
 /// The first descriptor of the master's that has to do with a child.
 fn first_of_a_child(master: u32) -> usize {
     let entries = fs::read_dir(format!("/proc/{master}/fd")).unwrap();
@@ -107,42 +210,17 @@ fn an_operator_is_answered_by_a_master_without_descriptors() {
     cluster.stop();
 }
 
-/// A control group of its own with this much memory, where this machine has any.
-struct Memory(PathBuf);
-
-impl Memory {
-    fn of(bytes: u64) -> Option<Self> {
-        let name = format!("hatchery-tests-{}", std::process::id());
-        let kinds = [
-            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
-            ("/sys/fs/cgroup", "memory.max"),
-        ];
-        kinds.iter().find_map(|(mount, limit)| {
-            let group = Path::new(mount).join(&name);
-            fs::create_dir(&group).ok()?;
-            let group = Self(group);
-            fs::write(group.0.join(limit), bytes.to_string()).ok()?;
-            // Without this, what is too much would be swapped out first.
-            let _ = fs::write(group.0.join("memory.swap.max"), "0");
-            Some(group)
-        })
-    }
-}
-
-impl Drop for Memory {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir(&self.0);
-    }
-}
-
 #[test]
 fn a_worker_that_the_kernel_kills_for_want_of_memory_is_told_so() {
-    let Some(memory) = Memory::of(96 << 20) else {
+    let files = ["memory.limit_in_bytes", "memory.max"];
+    let bytes = (96 << 20).to_string();
+    let Some(memory) = ControlGroup::limited("memory", files, &bytes) else {
         eprintln!("this machine has no control group for memory; nothing was tested");
         return;
     };
-    let script = format!("echo $$ > {}/cgroup.procs; exec \"$@\"", memory.0.display());
-    let cluster = playground!().through(["sh", "-c", &script, "sh"]).start();
+    // Without this, what is too much would be swapped out first.
+    memory.set("memory.swap.max", "0");
+    let cluster = playground!().inside(&memory).start();
     let mut connection = cluster.connect();
     connection.ask("/grow/200").unwrap();
     let exited = cluster.wait("worker-exited");

@@ -6,6 +6,7 @@
 //! take milliseconds for a large process, so all of it happens on a thread beside the loop, and a round begins
 //! when the one before has ended.
 
+use hatchery_protocol::beside::beside;
 use hatchery_protocol::id::{ChildId, Role};
 use tokio::sync::mpsc;
 
@@ -30,7 +31,11 @@ impl Shell {
             .collect();
         let inputs = self.inputs.clone();
         let work = move || measure(&workers, limit, &inputs);
-        self.measuring = Some(tokio::task::spawn_blocking(work));
+        match beside(work) {
+            Ok(measuring) => self.measuring = Some(measuring),
+            // Memory grows slower than that; the next round is a second away.
+            Err(error) => tracing::warn!("the memory of workers cannot be measured now: {error}"),
+        }
     }
 }
 

@@ -40,6 +40,7 @@ mod turn;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use hatchery_protocol::control::LaunchReport;
@@ -47,7 +48,6 @@ use hatchery_protocol::exit::Exit;
 use hatchery_protocol::id::{ChildId, Generation};
 use hatchery_protocol::secret::Secret;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
 
 pub(crate) use orders::{Outcome, Placed, Wish};
 pub use run::run;

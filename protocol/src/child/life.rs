@@ -21,6 +21,7 @@ use super::shared::Shared;
 use super::shutdown::{DrainCause, Draining};
 use super::watch::{OVERRUN, leave};
 use super::{BoxError, Child};
+use crate::beside::beside;
 use crate::clock::monotonic;
 use crate::exit::Exit;
 use crate::message::{FromChild, clip};
@@ -199,7 +200,7 @@ async fn run_hook<T>(
 /// requests that are to be finished.
 fn announce(shared: &Arc<Shared>, order: Draining) {
     let shared = Arc::clone(shared);
-    tokio::task::spawn_blocking(move || match order.cause {
+    let said = beside(move || match order.cause {
         DrainCause::MasterLost => {
             let how = shared.master_lost.get().map_or("", String::as_str);
             tracing::warn!("lost the master ({how}), leaving");
@@ -209,6 +210,8 @@ fn announce(shared: &Arc<Shared>, order: Draining) {
         // The failure was logged when it happened.
         DrainCause::HookFailed => {}
     });
+    // Where there is no thread it is left unsaid.
+    drop(said);
 }
 
 fn fail(shared: &Shared, error: &HookError) -> Exit {

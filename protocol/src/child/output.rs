@@ -17,10 +17,12 @@ use std::sync::atomic::{
 };
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::shared::Shared;
+use crate::beside::beside;
 use crate::{fd, sys};
 
 /// Where output goes, as far as both sides have to know.
@@ -96,8 +98,13 @@ pub(super) fn follow(shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
             // The last ones are the newest.
             if let (Some(stderr), Some(stdout)) = (fds.pop_back(), fds.pop_back()) {
                 // Whoever writes now may be waiting for a pipe that nobody reads.
-                let switched = tokio::task::spawn_blocking(move || switch(&stdout, &stderr));
-                if let Ok(Err(error)) = switched.await {
+                let (done, switched) = oneshot::channel();
+                let begun = beside(move || {
+                    let _ = done.send(switch(&stdout, &stderr));
+                });
+                // In turn, so that the last file is the last.
+                let switched = switched.await.unwrap_or(Ok(()));
+                if let Err(error) = begun.and(switched) {
                     tracing::warn!("output stays in the old log file: {error}");
                 }
             }
