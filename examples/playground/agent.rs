@@ -25,7 +25,7 @@ impl Agent for PlaygroundAgent {
         self.trace.enter(Hook::Start)?;
         self.trace.follow(context.members())?;
         self.settings = Settings::read()?;
-        self.settings.agent_start.happen().await
+        self.settings.agent_start()?.happen().await
     }
 
     async fn egg_ready(&mut self, context: &AgentContext) -> Result<(), BoxError> {

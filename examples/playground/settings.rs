@@ -12,7 +12,7 @@ use crate::fault::Fault;
 /// Everything but the paths of the trace, which has to begin before this can fail.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Settings {
-    pub(crate) agent_start: Fault,
+    agent_start: Fault,
     pub(crate) agent_egg_ready: Fault,
     /// `None`: it leaves altogether.
     pub(crate) agent_stand_down: Option<Fault>,
@@ -22,6 +22,7 @@ pub(crate) struct Settings {
     pub(crate) worker_slot: Option<u32>,
     worker_start: Fault,
     fault_file: Option<PathBuf>,
+    agent_fault_file: Option<PathBuf>,
 }
 
 impl Settings {
@@ -40,6 +41,7 @@ impl Settings {
             worker_slot: variable("PLAYGROUND_WORKER_SLOT")?,
             worker_start: variable("PLAYGROUND_WORKER_START")?.unwrap_or_default(),
             fault_file: path("PLAYGROUND_FAULT_FILE")?,
+            agent_fault_file: path("PLAYGROUND_AGENT_FAULT_FILE")?,
         };
         match settings.before_close {
             Fault::Fail | Fault::Exit(_) => Err(
@@ -59,19 +61,35 @@ impl Settings {
         let own = env::current_exe()
             .ok()
             .map(|exe| exe.with_extension("fault"));
-        for path in self.fault_file.iter().chain(&own) {
-            let text = match fs::read_to_string(path) {
-                Ok(text) => text,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(named(&path.to_string_lossy(), &error)),
-            };
-            return text
-                .trim()
-                .parse()
-                .map_err(|error: String| named(&path.to_string_lossy(), &error));
-        }
-        Ok(self.worker_start)
+        let files = self.fault_file.iter().chain(&own);
+        Ok(written(files)?.unwrap_or(self.worker_start))
     }
+
+    /// The same of the agent's.
+    ///
+    /// # Errors
+    ///
+    /// The file is there but does not say so.
+    pub(crate) fn agent_start(&self) -> Result<Fault, BoxError> {
+        Ok(written(&self.agent_fault_file)?.unwrap_or(self.agent_start))
+    }
+}
+
+/// The fault in the first of these files that is there.
+fn written<'p>(files: impl IntoIterator<Item = &'p PathBuf>) -> Result<Option<Fault>, BoxError> {
+    for path in files {
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(named(&path.to_string_lossy(), &error)),
+        };
+        return text
+            .trim()
+            .parse()
+            .map(Some)
+            .map_err(|error: String| named(&path.to_string_lossy(), &error));
+    }
+    Ok(None)
 }
 
 /// A variable that is a path; empty is not.

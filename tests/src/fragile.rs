@@ -1,4 +1,4 @@
-//! A cluster whose workers can be kept from starting.
+//! A cluster whose workers and agents can be kept from starting.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,8 +10,9 @@ impl Plan {
     /// To be able to [break starts](Cluster::break_starts).
     #[must_use]
     pub fn fragile(self) -> Self {
-        let file = fault_file(&self);
+        let (file, agents) = (fault_file(&self), agent_fault_file(&self));
         self.env("PLAYGROUND_FAULT_FILE", file)
+            .env("PLAYGROUND_AGENT_FAULT_FILE", agents)
     }
 }
 
@@ -28,6 +29,18 @@ impl Cluster {
         fs::write(fault_file(self.plan()), what).unwrap();
     }
 
+    /// From now on this is what an agent's `start` does.
+    #[track_caller]
+    pub fn spoil_agents(&self, what: &str) {
+        fs::write(agent_fault_file(self.plan()), what).unwrap();
+    }
+
+    /// From now on agents start again.
+    #[track_caller]
+    pub fn mend_agents(&self) {
+        fs::remove_file(agent_fault_file(self.plan())).unwrap();
+    }
+
     /// From now on workers start again.
     #[track_caller]
     pub fn mend_starts(&self) {
@@ -37,4 +50,8 @@ impl Cluster {
 
 fn fault_file(plan: &Plan) -> PathBuf {
     plan.path("fault")
+}
+
+fn agent_fault_file(plan: &Plan) -> PathBuf {
+    plan.path("agent-fault")
 }

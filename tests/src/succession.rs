@@ -26,10 +26,8 @@ impl Plan {
     #[must_use]
     pub fn upgradable(self) -> Self {
         process::adopt_orphans();
-        let (office, fault) = (office(&self), self.path("fault"));
-        self.own_copy()
-            .env("PLAYGROUND_OFFICE", office)
-            .env("PLAYGROUND_FAULT_FILE", fault)
+        let office = office(&self);
+        self.own_copy().fragile().env("PLAYGROUND_OFFICE", office)
     }
 
     /// What the agent's `stand_down` does: a fault, and then it stays.
