@@ -233,6 +233,13 @@ impl Plan {
         self
     }
 
+    /// Starts what is at this path, which may be a link.
+    #[must_use]
+    pub fn program_at(mut self, path: PathBuf) -> Self {
+        self.program = path;
+        self
+    }
+
     /// The executable.
     pub fn program(&self) -> &Path {
         &self.program

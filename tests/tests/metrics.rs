@@ -122,6 +122,35 @@ fn not_fallen(cluster: &Cluster, before: &Metrics) -> Metrics {
     metrics
 }
 
+/// A new generation goes on counting where the old one ends, also while both are there.
+#[test]
+fn nothing_that_is_counted_becomes_less_in_a_reload() {
+    let cluster = playground!().workers(3).start();
+    let traffic = Traffic::of(cluster.address(), 4, 4);
+    let mut before = cluster.metrics_unhurried();
+    for agent in [false, true] {
+        let order = serde_json::json!({"request": "reload", "agent": agent});
+        let reload = cluster.order(order);
+        while !reload.is_over() {
+            let now = cluster.metrics_unhurried();
+            assert_eq!(now.fallen_since(&before), [""; 0]);
+            before = now;
+        }
+        reload.outcome().unwrap();
+    }
+    let failures = traffic.end();
+    assert!(failures.is_empty(), "{failures:#?}");
+    let after = not_fallen(&cluster, &before);
+    for (series, value) in [
+        (r#"hatchery_exits_total{role="worker",kind="replaced"}"#, 6),
+        (r#"hatchery_spawned_total{role="worker"}"#, 9),
+        (r#"hatchery_spawned_total{role="agent"}"#, 2),
+    ] {
+        assert_eq!(after.count(series), value, "{series}");
+    }
+    cluster.stop();
+}
+
 /// What a worker leaves in an orderly way has been counted to the last request.
 #[test]
 fn a_worker_that_leaves_takes_no_request_along() {
