@@ -3,18 +3,21 @@
 
 use std::time::Duration;
 
-use axum::{Router, routing::get};
+use axum::Router;
+use axum::routing::{get, post};
 use rustix::time::{ClockId, clock_gettime};
 
 /// What a request to `/burn` costs.
 const BURN: Duration = Duration::from_millis(50);
 
-/// `/` says hello, `/whoami` names the process that answers, `/burn` keeps a processor busy for 50 ms.
+/// `/` says hello, `/whoami` names the process that answers, `/burn` keeps a processor busy for 50 ms, `/echo`
+/// sends back what is posted.
 pub fn router() -> Router {
     Router::new()
         .route("/", get(|| async { "Hello World" }))
         .route("/whoami", get(|| async { std::process::id().to_string() }))
         .route("/burn", get(burn))
+        .route("/echo", post(|body: String| async { body }))
 }
 
 /// Does not await anything: that is the point. It counts the thread's own time, so that a busy machine makes

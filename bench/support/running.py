@@ -146,6 +146,12 @@ class Running:
             if self.pidfd in events:
                 raise Failed(f"it ended; it wrote: {self.last_words()}")
 
+    def skip(self):
+        """Forgets what was announced so far: a pipe that nobody reads is full at some time."""
+        while self._read(self.out):
+            pass
+        self.pending = b""
+
     def drain_life(self):
         """Takes what is in the life pipe. False at its end."""
         while (chunk := self._read(self.life)) is not None:
