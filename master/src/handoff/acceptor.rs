@@ -1,34 +1,31 @@
 //! The thread that accepts. It waits for sockets, receipts, orders and time in one place, and after each wait
 //! brings everything up to date.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, mpsc as channel};
 use std::time::Duration;
 
 use hatchery_protocol::clock::monotonic;
-use hatchery_protocol::id::{ChildId, Slot};
+use hatchery_protocol::id::ChildId;
 use hatchery_protocol::socket::is_about_one_connection;
 use nix::sys::signal::SigSet;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
-use rustix::net::{SocketFlags, acceptfrom_with};
 use tokio::sync::mpsc::{self, error::TrySendError};
 
 use super::Order;
-use super::balancer::{Balancer, Connection, PAUSE};
+use super::account::PAUSE;
+use super::balancer::Balancer;
 use super::lane::Lane;
+use super::lanes::Lanes;
 use super::preface::{FIRST_PREFACE, Prefaces};
+use super::source::Source;
 use crate::reserve::Reserve;
 use crate::shell::Input;
 use crate::supervisor::Event;
 
-/// How many connections one socket gives in one turn at most: others wait for theirs.
-const TURN: usize = 64;
-/// After how many such turns there are probably more.
-const FULL_TURNS: u32 = 4;
 /// How many connections a closing socket gives at most: with many clients its queue would fill as fast as it
 /// is emptied, and the stop would never begin.
 const LAST_CALL: usize = 1024;
@@ -40,56 +37,6 @@ const BELL: u64 = 0;
 const FIRST_SOURCE: u64 = 1;
 const FIRST_LANE: u64 = 1 << 32;
 
-/// A listening socket.
-#[derive(Debug)]
-pub(super) struct Source {
-    listener: u16,
-    /// Whose socket it is. Only while the slot has no worker that reads, its clients are ours to accept.
-    slot: Option<Slot>,
-    socket: Arc<OwnedFd>,
-    /// Whether a proxy says who its clients are, and it matters.
-    introduced: bool,
-    watched: bool,
-    /// How many connections it is asked for in one turn: as many as there probably are. To find out that
-    /// there are no more costs a system call, which is a tenth of all that the master does for one.
-    turn: usize,
-    /// How many turns in a row gave as many.
-    full_turns: u32,
-}
-
-impl Source {
-    pub(super) const fn new(
-        listener: u16,
-        slot: Option<Slot>,
-        socket: Arc<OwnedFd>,
-        introduced: bool,
-    ) -> Self {
-        Self {
-            listener,
-            slot,
-            socket,
-            introduced,
-            watched: false,
-            turn: 1,
-            full_turns: 0,
-        }
-    }
-
-    /// How many connections to ask for.
-    fn next_turn(&mut self) -> usize {
-        self.full_turns += 1;
-        if self.full_turns > FULL_TURNS {
-            self.full_turns = 0;
-            self.turn = (self.turn * 2).min(TURN);
-        }
-        self.turn
-    }
-
-    fn is_ours(&self, held: &BTreeSet<Slot>) -> bool {
-        self.slot.is_none_or(|slot| !held.contains(&slot))
-    }
-}
-
 #[derive(Debug)]
 pub(super) struct Acceptor {
     epoll: OwnedFd,
@@ -99,10 +46,7 @@ pub(super) struct Acceptor {
     sources: Vec<Source>,
     balancer: Balancer<OwnedFd>,
     prefaces: Prefaces,
-    lanes: BTreeMap<ChildId, (u64, Lane)>,
-    /// Whose lane has which number in events.
-    children: BTreeMap<u64, ChildId>,
-    next_lane: u64,
+    lanes: Lanes,
     /// Questions that did not fit on their lanes.
     unasked: Vec<(ChildId, u64)>,
     /// What the control loop has to be told and was too busy for.
@@ -135,9 +79,7 @@ impl Acceptor {
             sources,
             balancer,
             prefaces: Prefaces::new(),
-            lanes: BTreeMap::new(),
-            children: BTreeMap::new(),
-            next_lane: FIRST_LANE,
+            lanes: Lanes::new(FIRST_LANE),
             unasked: Vec::new(),
             untold: Vec::new(),
             open: false,
@@ -223,35 +165,21 @@ impl Acceptor {
     }
 
     fn join(&mut self, child: ChildId, lane: Lane) {
-        let number = self.next_lane;
-        self.next_lane += 1;
-        let data = epoll::EventData::new_u64(number);
-        if let Err(error) = epoll::add(&self.epoll, &lane, data, epoll::EventFlags::IN) {
-            return self.complain(child, &format!("its lane cannot be watched: {error}"));
+        match self.lanes.add(&self.epoll, child, lane) {
+            Ok(()) => self.balancer.join(child),
+            Err(error) => self.complain(child, &format!("its lane cannot be watched: {error}")),
         }
-        self.balancer.join(child);
-        self.children.insert(number, child);
-        self.lanes.insert(child, (number, lane));
     }
 
     fn gone(&mut self, child: ChildId) {
         // What it confirmed with its last breath was its own: another one must not read from the middle.
         let _ = self.confirm(child);
-        self.unwatch(child);
         self.balancer.gone(child);
-        self.lanes.remove(&child);
-    }
-
-    fn unwatch(&mut self, child: ChildId) {
-        if let Some((number, lane)) = self.lanes.get(&child)
-            && self.children.remove(number).is_some()
-        {
-            let _ = epoll::delete(&self.epoll, lane);
-        }
+        self.lanes.remove(&self.epoll, child);
     }
 
     fn read_receipts(&mut self, number: u64) {
-        let Some(child) = self.children.get(&number).copied() else {
+        let Some(child) = self.lanes.child(number) else {
             return;
         };
         if let Err(problem) = self.confirm(child) {
@@ -261,7 +189,7 @@ impl Acceptor {
 
     /// Takes in the receipts that are there.
     fn confirm(&mut self, child: ChildId) -> Result<(), String> {
-        let Some((_, lane)) = self.lanes.get(&child) else {
+        let Some(lane) = self.lanes.get(child) else {
             return Ok(());
         };
         loop {
@@ -281,7 +209,7 @@ impl Acceptor {
     /// may have is given to others when it is gone, and not before.
     fn complain(&mut self, child: ChildId, reason: &str) {
         tracing::error!("{child}: {reason}");
-        self.unwatch(child);
+        self.lanes.unwatch(&self.epoll, child);
         self.balancer.retire(child);
         let reason = reason.to_owned();
         self.untold.push(Event::LinkBroken { child, reason });
@@ -300,13 +228,13 @@ impl Acceptor {
     fn accept(&mut self, source: usize) {
         let now = monotonic();
         let source = self.sources.get_mut(source);
-        let Some(source) = source.filter(|source| source.watched) else {
+        let Some(source) = source.filter(|source| source.is_watched()) else {
             return;
         };
         let room = self.balancer.room(now).saturating_sub(self.prefaces.len());
         let turn = source.next_turn().min(room);
         for accepted in 0..turn {
-            match accept(source) {
+            match source.accept() {
                 Ok(connection) if source.introduced => {
                     if let Some(known) = self.prefaces.add(&self.epoll, connection, now) {
                         self.balancer.offer(known, now);
@@ -314,8 +242,7 @@ impl Acceptor {
                 }
                 Ok(connection) => self.balancer.offer(connection, now),
                 Err(Errno::WOULDBLOCK) => {
-                    source.turn = accepted.max(1);
-                    source.full_turns = 0;
+                    source.gave_only(accepted);
                     break;
                 }
                 Err(error) if is_about_one_connection(error) => {}
@@ -352,7 +279,7 @@ impl Acceptor {
         self.ask();
         for child in self.balancer.overdue(now) {
             tracing::debug!("{child} does not read its connections, others get them");
-            let numbers = self.lanes.get(&child).map(|(_, lane)| lane.take_back());
+            let numbers = self.lanes.get(child).map(Lane::take_back);
             let question = self.balancer.take_back(child, &numbers.unwrap_or_default());
             self.unasked.extend(question.map(|number| (child, number)));
         }
@@ -371,7 +298,7 @@ impl Acceptor {
 
     fn send(&mut self, child: ChildId, now: Duration) {
         while let Some(parcel) = self.balancer.pack(child) {
-            let sent = self.lanes.get(&child).map(|(_, lane)| lane.send(&parcel));
+            let sent = self.lanes.get(child).map(|lane| lane.send(&parcel));
             match sent {
                 Some(Ok(())) => self.balancer.sent(child, parcel, now),
                 // Full, or too many descriptors are under way (unix(7)).
@@ -383,13 +310,12 @@ impl Acceptor {
     fn ask(&mut self) {
         let lanes = &self.lanes;
         self.unasked.retain(|(child, number)| {
-            let lane = lanes.get(child);
-            lane.is_some_and(|(_, lane)| lane.ask(*number).is_err())
+            let lane = lanes.get(*child);
+            lane.is_some_and(|lane| lane.ask(*number).is_err())
         });
     }
 
-    /// Watches the sockets that there is room for. (Edges would not do: a socket that is not looked at for
-    /// lack of room has to be looked at later.)
+    /// Watches the sockets that there is room for.
     fn watch(&mut self) {
         let now = monotonic();
         self.exhausted = self.exhausted.filter(|until| now < *until);
@@ -397,19 +323,13 @@ impl Acceptor {
         let any = self.open && self.exhausted.is_none() && room;
         let held = self.balancer.held_slots();
         for (token, source) in (FIRST_SOURCE..).zip(&mut self.sources) {
-            let wanted = any && source.is_ours(&held);
-            if wanted == source.watched {
-                continue;
-            }
-            let done = if wanted {
-                let data = epoll::EventData::new_u64(token);
-                epoll::add(&self.epoll, &source.socket, data, epoll::EventFlags::IN)
+            let done = if any && source.is_ours(&held) {
+                source.watch(&self.epoll, token)
             } else {
-                epoll::delete(&self.epoll, &source.socket)
+                source.unwatch(&self.epoll)
             };
-            match done {
-                Ok(()) => source.watched = wanted,
-                Err(error) => tracing::error!("a listening socket cannot be watched: {error}"),
+            if let Err(error) = done {
+                tracing::error!("a listening socket cannot be watched: {error}");
             }
         }
     }
@@ -419,15 +339,13 @@ impl Acceptor {
         let now = monotonic();
         self.balancer.last_call();
         let held = self.balancer.held_slots();
-        for source in std::mem::take(&mut self.sources) {
-            if source.watched {
-                let _ = epoll::delete(&self.epoll, &source.socket);
-            }
+        for mut source in std::mem::take(&mut self.sources) {
+            let _ = source.unwatch(&self.epoll);
             if !self.open || !source.is_ours(&held) || go_on.contains(&source.listener) {
                 continue;
             }
             for _ in 0..LAST_CALL {
-                match accept(&source) {
+                match source.accept() {
                     Ok(connection) => self.balancer.offer(connection, now),
                     Err(error) if is_about_one_connection(error) => {}
                     Err(_) => break,
@@ -439,15 +357,4 @@ impl Acceptor {
         }
         self.hand_over();
     }
-}
-
-fn accept(source: &Source) -> Result<Connection<OwnedFd>, Errno> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let (it, client) = acceptfrom_with(&source.socket, flags)?;
-    let client = client.and_then(|client| SocketAddr::try_from(client).ok());
-    Ok(Connection {
-        listener: source.listener,
-        client: client.map(|client| IpAddr::to_canonical(&client.ip())),
-        it,
-    })
 }

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use hatchery_protocol::handoff::{self, Batch, Receipt, receive_receipt, send_batch, take_back};
 
-use super::balancer::Parcel;
+use super::account::Parcel;
 
 #[derive(Debug)]
 pub(super) struct Lane {

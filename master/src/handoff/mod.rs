@@ -16,15 +16,19 @@
 //!
 //! | file | idea |
 //! |---|---|
-//! | `balancer` | who gets which connection; pure |
+//! | `balancer`, `account` | who gets which connection; what one worker has of it; pure |
 //! | `acceptor` | the thread: accepts, sends, reads receipts |
-//! | `lane` | the master's view of one lane |
+//! | `source` | a listening socket, and how much it is asked for at a time |
+//! | `lane`, `lanes` | the master's view of one lane; which of them wake the thread |
 //! | `preface` | who a proxy speaks for |
 
 mod acceptor;
+mod account;
 mod balancer;
 mod lane;
+mod lanes;
 mod preface;
+mod source;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -36,9 +40,10 @@ use hatchery_protocol::id::{ChildId, Slot};
 use rustix::event::{EventfdFlags, eventfd};
 use tokio::sync::mpsc;
 
-use self::acceptor::{Acceptor, Source};
+use self::acceptor::Acceptor;
 use self::balancer::{Balancer, LONG_STALL, STALL};
 use self::lane::Lane;
+use self::source::Source;
 use crate::listener::Listener;
 use crate::shell::Input;
 use crate::strategy::{Choose, Way, Weights, for_vacant_slots};

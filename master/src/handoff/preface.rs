@@ -14,7 +14,7 @@ use rustix::event::epoll;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
-use super::balancer::Connection;
+use super::account::Connection;
 
 /// How long a proxy may take for its header before its connection is passed on as it is.
 const WAIT: Duration = Duration::from_secs(1);

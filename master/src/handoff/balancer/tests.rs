@@ -9,6 +9,7 @@ use proptest::strategy::Strategy as _;
 use proptest::{prop_assert, prop_assert_eq, prop_oneof, proptest};
 
 use super::*;
+use crate::handoff::account::{PAUSE, WINDOW};
 use crate::strategy::{Strategy, Way, Weights};
 
 const START: Duration = Duration::from_secs(1);
@@ -135,12 +136,12 @@ impl Desk {
     /// Everything that the master has in its hands.
     fn held(&self) -> Vec<u32> {
         let waiting = self.balancer.waiting.iter();
-        let lanes = self.balancer.lanes.values();
-        let lanes = lanes.flat_map(|lane| {
-            let sent = lane.sent.iter().flat_map(|(p, _)| &p.connections);
-            sent.chain(&lane.outbox)
+        let workers = self.balancer.workers.values();
+        let workers = workers.flat_map(|worker| {
+            let sent = worker.sent.iter().flat_map(|(p, _)| &p.connections);
+            sent.chain(&worker.outbox)
         });
-        waiting.chain(lanes).map(|c| c.it).collect()
+        waiting.chain(workers).map(|c| c.it).collect()
     }
 }
 
