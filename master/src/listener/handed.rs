@@ -13,7 +13,8 @@ use hatchery_protocol::boot::Family;
 use serde::{Deserialize, Serialize};
 use socket2::SockRef;
 
-use super::bind::{BindError, Bound};
+use super::bind::Bound;
+use super::error::BindError;
 use super::unix::SocketFile;
 use super::{Address, Listen};
 
@@ -139,8 +140,9 @@ fn check_v6only(socket: &OwnedFd, listen: &Listen) -> Result<(), BindError> {
 mod tests {
     use std::net::{SocketAddr, TcpListener, TcpStream};
 
-    use super::super::bind::{Listener, Shares, bind_all};
+    use super::super::bind::{Shares, bind_all};
     use super::super::inherit::Inheritance;
+    use super::super::sockets::Listener;
     use super::*;
     use crate::strategy::Strategy;
 

@@ -12,7 +12,8 @@ use hatchery_protocol::boot::Family;
 use rustix::net::{AddressFamily, SocketType, sockopt};
 use socket2::{SockAddr, SockRef};
 
-use super::bind::{BindError, Bound};
+use super::bind::Bound;
+use super::error::BindError;
 use super::handed::{Handed, Provenance};
 use super::{Inherited, Listen};
 use crate::sys;

@@ -8,7 +8,8 @@ use hatchery_protocol::boot::Family;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::Listen;
-use super::bind::{BindError, Bound};
+use super::bind::Bound;
+use super::error::BindError;
 use super::handed::Provenance;
 
 pub(super) fn bind(address: SocketAddr, listen: &Listen) -> Result<Bound, BindError> {

@@ -11,7 +11,8 @@ use rustix::fs::{Mode, OFlags};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::UnixOptions;
-use super::bind::{BindError, Bound};
+use super::bind::Bound;
+use super::error::BindError;
 use super::handed::Provenance;
 
 /// The file of a socket that we bound. Removed with this value, unless it is somebody else's by then.
