@@ -185,9 +185,12 @@ fn an_idle_http2_connection_is_asked_to_leave_and_does_not_hold_up_a_stop() {
     expect_orderly(&cluster).expect_stop_within(most);
 }
 
+fn deaf(cluster: &Cluster) -> Connection {
+    http2::begin(cluster.connect()).into_inner()
+}
+
 #[test]
 fn an_http2_client_that_does_not_listen_ends_by_the_deadline() {
-    let deaf = |cluster: &Cluster| http2::begin(cluster.connect()).into_inner();
     stop_ends_with(deaf, AT_THE_DEADLINE);
 }
 
@@ -289,6 +292,27 @@ fn clients_of_every_kind(strategy: &str) {
 }
 
 each_strategy!(clients_of_every_kind_end_by_the_deadline => clients_of_every_kind);
+
+/// The worker cuts them off itself: it does not leave that to its own end, which a hook may put off.
+#[test]
+fn whoever_is_there_at_the_deadline_is_cut_off_before_the_last_hook() {
+    let cluster = playground!()
+        .workers(1)
+        .flag("--drain-timeout", "300ms")
+        .before_close("slow:1500")
+        .start();
+    let mut clients =
+        [half_a_header, half_a_body, endless_request, deaf].map(|open| open(&cluster));
+    cluster.signal(Signal::TERM);
+    // The worker's: the agent's turn comes when no worker is left.
+    cluster.wait_hooks("before_close", 1);
+    for client in &mut clients {
+        let most = Some(Duration::from_secs(1));
+        client.get_ref().set_read_timeout(most).unwrap();
+        client.drain();
+    }
+    cluster.expect_exit().expect_code(0);
+}
 
 #[test]
 fn a_worker_that_spins_is_killed_after_the_deadline() {

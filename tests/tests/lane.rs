@@ -11,6 +11,7 @@ use hatchery_protocol::handoff::{Receipt, send_receipt};
 use hatchery_tests::event::count;
 use hatchery_tests::process::{self, kill};
 use hatchery_tests::{Crowd, link, playground, step};
+use rustix::io::ioctl_fionread;
 use rustix::net::{
     SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, send, sendmsg, shutdown,
 };
@@ -142,5 +143,30 @@ fn a_lane_that_somebody_else_reads() {
     let served = crowd.answers();
     assert!(served.iter().all(|who| who.pid != worker));
     drop(crowd);
+    cluster.expect_orderly_end();
+}
+
+/// A worker that cannot send a receipt answers nobody: the master would give its clients to another one, too.
+#[test]
+fn nobody_is_answered_before_the_receipt() {
+    let cluster = playground!().workers(1).start();
+    cluster.get("/");
+    let (master, worker) = (cluster.master(), cluster.worker(0));
+    let lane = link::lane_of_worker(worker).unwrap();
+    kill(worker, Signal::STOP);
+    let mut crowd = Crowd::gather(&cluster, 20);
+    let waiting = || ioctl_fionread(&lane).unwrap() > 0;
+    cluster.expect("some of them are on the lane", waiting);
+    kill(master, Signal::STOP);
+    // From here on nobody takes receipts off the lane, and there is no room for any more.
+    while send_receipt(&lane, &RECEIPT).is_ok() {}
+    kill(worker, Signal::CONT);
+    cluster.expect("the worker has them", || !waiting());
+    process::expect_idle(&[worker]);
+    kill(worker, Signal::KILL);
+    process::expect_dead(worker);
+    kill(master, Signal::CONT);
+    let served = crowd.answers();
+    assert!(served.iter().all(|who| who.pid != worker), "{served:?}");
     cluster.expect_orderly_end();
 }
