@@ -54,7 +54,7 @@ def lines_of(row, title, side, rounds, measured, at_most=None):
         return [Line(row, f"{title}, {side.name}", "failed, see below")]
     took, seen = measured
     name = f"{rounds} times {title}, {side.name}"
-    failed = Line(row, f"{name}: failed of {seen['answered']:,} requests", Samples("", [seen["failed"]]), at_most=0)
+    failed = Line(row, f"{name}: failed of {seen['answered']:,} requests", Samples("requests", [seen["failed"]]), at_most=0)
     longest = Line(row, f"{name}: longest request", Samples("ms", [seen["longest_ms"]]))
     return [failed, longest, Line(row, f"{name}: the command", Samples("ms", took), at_most=at_most)]
 
