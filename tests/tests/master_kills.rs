@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use hatchery_tests::chance::{Chance, number};
 use hatchery_tests::control::Control;
+use hatchery_tests::event::{count, names};
 use hatchery_tests::order::Pending;
 use hatchery_tests::process::{self, kill};
 use hatchery_tests::wait::{self, PATIENCE};
@@ -54,7 +55,9 @@ impl Moments {
 
 #[test]
 fn at_a_moment_of_its_start() {
-    let mut moments = Moments::of(|| drop(playground!().start().stop()));
+    let mut first = None;
+    let mut moments = Moments::of(|| first = Some(playground!().start()));
+    drop(first);
     for _ in 0..kills() {
         let cluster = playground!().launch();
         moments.pass();
@@ -100,7 +103,10 @@ fn upgrade(cluster: &Cluster, moments: &mut Moments) -> Pending {
 
 fn moments_of_an_upgrade() -> Moments {
     let cluster = upgradable().start();
-    Moments::of(|| drop(cluster.upgrade()))
+    let upgrade = || cluster.order(json!({"request": "upgrade"}));
+    let moments = Moments::of(|| upgrade().outcome().unwrap());
+    cluster.follow();
+    moments
 }
 
 /// Masters that follow, wherever they are in their life: children have names of their own.
@@ -175,6 +181,9 @@ fn the_new_one_at_a_moment_of_an_upgrade() {
             kill(pid, Signal::KILL);
         }
         let serves = comes_to_rest(&cluster);
+        // Until the new one serves, the old one goes on.
+        let too_late = count(&cluster.events(), "upgrade-finished") > 0;
+        assert_eq!(serves, !too_late, "{}", names(&cluster.events()));
         *outcomes.entry(serves).or_insert(0) += 1;
         end(&cluster, order);
     }
