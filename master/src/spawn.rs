@@ -1,4 +1,4 @@
-//! Making a child: this executable, or a newer build of it, run again.
+//! Making a process: this executable, or a newer build of it, run again, as a child or as the next master.
 //!
 //! No `pre_exec`, no uid, no gid on the command: with those, std has to fork, which costs 94 ms with a
 //! master of 2 GiB against 0.6 ms for posix_spawn(3). What a child has to do first, it does itself.
@@ -17,7 +17,7 @@ use hatchery_protocol::boot::{ENV_MASTER, ENV_PROTOCOL, ENV_ROLE};
 use hatchery_protocol::id::Seat;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
 use crate::attributes::Account;
 use crate::executable::{self, Executable};
@@ -38,7 +38,7 @@ pub(crate) struct Spawned {
     pub(crate) pid: Pid,
     /// Names this process and no later one with the same pid.
     pub(crate) pidfd: OwnedFd,
-    /// The master's end of the link, non-blocking.
+    /// This master's end of the link.
     pub(crate) link: OwnedFd,
     /// What the process writes until it is ready.
     pub(crate) stdout: OwnedFd,
@@ -67,15 +67,6 @@ impl Spawner {
     /// Creates the process for a seat. What it executes is its generation's: a replacement is never of another
     /// build than the processes it joins.
     pub(crate) fn spawn(&self, seat: Seat, executable: &Executable) -> io::Result<Spawned> {
-        let (ours, theirs) = socketpair(
-            AddressFamily::UNIX,
-            SocketType::STREAM,
-            SocketFlags::CLOEXEC,
-            None,
-        )?;
-        rustix::io::ioctl_fionbio(&ours, true)?;
-        let (stdout, child_stdout) = io::pipe()?;
-        let (stderr, child_stderr) = io::pipe()?;
         let mut command = Command::new(executable.path());
         command
             .arg0(format!("{}: {seat}", self.name))
@@ -84,35 +75,59 @@ impl Spawner {
             .env(ENV_PROTOCOL, PROTOCOL_VERSION.to_string())
             .env(ENV_MASTER, std::process::id().to_string())
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::from(theirs))
-            .stdout(Stdio::from(child_stdout))
-            .stderr(Stdio::from(child_stderr))
             // Ctrl-C reaches the master alone, and what a child starts can be found when it dies.
             .process_group(0);
         for name in MASTER_ONLY {
             command.env_remove(name);
         }
-        let process = command.spawn()?;
-        let pid = i32::try_from(process.id())
-            .ok()
-            .and_then(Pid::from_raw)
-            .ok_or_else(|| io::Error::other("the system gave an impossible process id"))?;
-        // Nobody has waited for it yet, so its pid cannot have been given to another process.
-        let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
-            Ok(pidfd) => pidfd,
-            Err(error) => {
-                abandon(process);
-                return Err(error.into());
-            }
-        };
-        Ok(Spawned {
-            pid,
-            pidfd,
-            link: ours,
-            stdout: stdout.into(),
-            stderr: stderr.into(),
-        })
+        create(command, |link| Ok(rustix::io::ioctl_fionbio(link, true)?))
     }
+}
+
+/// Creates a process that has one end of a new socket as its standard input, and pipes to write into. `prepare`
+/// gets the other end while there is no process yet.
+pub(crate) fn create(
+    mut command: Command,
+    prepare: impl FnOnce(&OwnedFd) -> io::Result<()>,
+) -> io::Result<Spawned> {
+    let (link, theirs) = socketpair(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    prepare(&link)?;
+    let (stdout, child_stdout) = io::pipe()?;
+    let (stderr, child_stderr) = io::pipe()?;
+    command
+        .stdin(Stdio::from(theirs))
+        .stdout(Stdio::from(child_stdout))
+        .stderr(Stdio::from(child_stderr));
+    let mut process = command.spawn()?;
+    // It holds copies of the process's ends, which would hide its death.
+    drop(command);
+    let pid = i32::try_from(process.id())
+        .ok()
+        .and_then(Pid::from_raw)
+        .ok_or_else(|| io::Error::other("the system gave an impossible process id"))?;
+    // Nobody has waited for it yet, so its pid cannot have been given to another process.
+    let pidfd = pidfd_open(pid, PidfdFlags::empty()).inspect_err(|_| {
+        let _ = process.kill();
+        let _ = process.wait();
+    })?;
+    Ok(Spawned {
+        pid,
+        pidfd,
+        link,
+        stdout: stdout.into(),
+        stderr: stderr.into(),
+    })
+}
+
+/// A process that cannot be watched must not live. It is nobody's, and will be reaped as an orphan; until then
+/// its pid is its own.
+pub(crate) fn abandon(pid: Pid) {
+    let _ = kill_process(pid, Signal::KILL);
 }
 
 /// Whether an error is about the number of open files, of this process or of the host.
@@ -131,10 +146,4 @@ pub(crate) fn explain(error: &io::Error) -> String {
         _ => return executable::explain(error),
     };
     format!("{error}; {limit}")
-}
-
-/// A process that cannot be watched must not live.
-pub(crate) fn abandon(mut process: std::process::Child) {
-    let _ = process.kill();
-    let _ = process.wait();
 }

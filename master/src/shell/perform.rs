@@ -12,7 +12,6 @@ use hatchery_protocol::event::EventName;
 use hatchery_protocol::exit::Exit;
 use hatchery_protocol::id::{ChildId, Generation, Role, Seat};
 use hatchery_protocol::message::{ToChild, write_message};
-use rustix::process::{Signal, kill_process};
 
 use super::Shell;
 use super::run::say_failure;
@@ -20,7 +19,7 @@ use crate::diagnosis::{Patient, examine};
 use crate::listener::Listener;
 use crate::proc::is_traced;
 use crate::process::Process;
-use crate::spawn::{explain, is_want_of_descriptors};
+use crate::spawn::{abandon, explain, is_want_of_descriptors};
 use crate::supervisor::{Action, Audience, Event, News, Note};
 
 impl Shell {
@@ -113,11 +112,7 @@ impl Shell {
         let spawned = self.spawner.spawn(child.seat, executable)?;
         let pid = spawned.pid;
         let (inputs, oom) = (self.inputs.clone(), Arc::clone(&self.oom));
-        Process::mind(child, spawned, &self.output, inputs, oom).inspect_err(|_| {
-            // A process that cannot be watched must not live. It is nobody's, and will be reaped
-            // as an orphan; until then its pid is its own.
-            let _ = kill_process(pid, Signal::KILL);
-        })
+        Process::mind(child, spawned, &self.output, inputs, oom).inspect_err(|_| abandon(pid))
     }
 
     /// The worker's end of a new lane, for a worker that is handed connections.

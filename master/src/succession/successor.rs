@@ -5,12 +5,11 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::{Arc, OnceLock};
 
 use hatchery_protocol::boot::ENV_SUCCESSOR;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::Pid;
 use tokio::sync::mpsc;
 
 use super::attendant::Attendant;
@@ -20,7 +19,7 @@ use super::wire::ToSuccessor;
 use crate::notify::Notifier;
 use crate::output::{Output, Stream, Tail, relay};
 use crate::shell::Input;
-use crate::spawn::abandon;
+use crate::spawn::{abandon, create};
 use crate::sys;
 
 /// Sockets of a service manager, which the old master passes on itself.
@@ -55,54 +54,28 @@ impl Successor {
         output: &Output,
         inputs: mpsc::Sender<Input>,
     ) -> io::Result<Self> {
-        let (ours, theirs) = socketpair(
-            AddressFamily::UNIX,
-            SocketType::STREAM,
-            SocketFlags::CLOEXEC,
-            None,
-        )?;
-        channel::prepare(&ours)?;
-        inheritable.bequeath(&ours).map_err(|error| {
-            let kind = error.kind();
-            io::Error::new(kind, format!("not all can be handed over: {error}"))
+        let spawned = create(command(executable), |link| {
+            channel::prepare(link)?;
+            inheritable.bequeath(link).map_err(|error| {
+                let kind = error.kind();
+                io::Error::new(kind, format!("not all can be handed over: {error}"))
+            })
         })?;
-        let (stdout, child_stdout) = io::pipe()?;
-        let (stderr, child_stderr) = io::pipe()?;
-        let mut command = command(executable);
-        command
-            .stdin(Stdio::from(theirs))
-            .stdout(Stdio::from(child_stdout))
-            .stderr(Stdio::from(child_stderr));
-        let process = command.spawn()?;
-        // It holds copies of the new master's ends, which would hide its death.
-        drop(command);
-        let pid = i32::try_from(process.id())
-            .ok()
-            .and_then(Pid::from_raw)
-            .ok_or_else(|| io::Error::other("the system gave an impossible process id"))?;
-        // Nobody has waited for it yet, so its pid cannot have been given to another process.
-        let watched = pidfd_open(pid, PidfdFlags::empty())
-            .map_err(io::Error::from)
-            .and_then(sys::readable)
-            .and_then(|pidfd| Ok((pidfd, sys::readable(ours.try_clone()?)?)));
-        let (pidfd, socket) = match watched {
-            Ok(watched) => watched,
-            Err(error) => {
-                abandon(process);
-                return Err(error);
-            }
-        };
+        let pid = spawned.pid;
+        let watched = sys::readable(spawned.pidfd)
+            .and_then(|pidfd| Ok((pidfd, sys::readable(spawned.link.try_clone()?)?)));
+        let (pidfd, socket) = watched.inspect_err(|_| abandon(pid))?;
         let adopted = Arc::new(OnceLock::new());
         let (end, wish) = mpsc::unbounded_channel();
         let tail = Tail::default();
-        let relays = [(stdout, Stream::Out), (stderr, Stream::Err)].map(|(pipe, stream)| {
-            tokio::spawn(relay(pipe.into(), stream, output.sender(), tail.clone()))
-        });
+        let pipes = [(spawned.stdout, Stream::Out), (spawned.stderr, Stream::Err)];
+        let relays = pipes
+            .map(|(pipe, stream)| tokio::spawn(relay(pipe, stream, output.sender(), tail.clone())));
         let attendant = Attendant::new(pidfd, socket, wish, Arc::clone(&adopted));
         tokio::spawn(attendant.run(relays, tail, inputs));
         Ok(Self {
             pid,
-            socket: Arc::new(ours),
+            socket: Arc::new(spawned.link),
             end,
             adopted,
         })
