@@ -17,7 +17,6 @@
 //! | `status` | the answers to `status` and `metrics` |
 //! | `measure` | the memory of workers, once a second |
 //! | `suspension` | noticing that the master itself did not run |
-//! | `orders` | who waits for the outcome of which order |
 //! | `control` | when the control socket lets clients in |
 //! | `successor` | being followed by a new master |
 //! | `heir` | following an old one |

@@ -154,8 +154,10 @@ impl Supervisor {
     pub(super) fn on_slots_ready(&mut self, slots: u32, out: &mut Vec<Action>) {
         if self.scaling.asked == Some(slots) {
             self.scaling.asked = None;
+            // A later order may have been content with what was there, and was fulfilled at once.
+            let waited = self.scaling.target > self.scaling.slots;
             self.scaling.slots = slots;
-            if self.is_serving() {
+            if waited && self.is_serving() {
                 self.apply_scale(out);
             }
         }

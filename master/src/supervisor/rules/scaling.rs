@@ -94,6 +94,9 @@ fn a_later_order_takes_the_place_of_an_earlier_one() {
     ]);
     bench.exits("w1", 0).does_nothing();
     bench.slots_ready(4).does(&["slots 1", "order 2: done"]);
+    let notes = bench.notes();
+    let told = notes.iter().filter(|note| note.starts_with("scaled"));
+    assert_eq!(told.count(), 1, "{notes:?}");
 }
 
 #[test]
