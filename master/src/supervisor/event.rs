@@ -89,7 +89,8 @@ pub enum Event {
     Staged {
         /// Whose.
         order: Order,
-        /// What the next generation is decided by; holds for the whole cluster once it is adopted.
+        /// What the next generation is decided by; holds for the whole cluster once it is adopted. Its number of
+        /// workers is the configuration's: one that operators asked for holds until that changes.
         policy: Box<Policy>,
     },
     /// There is nothing to reload to.

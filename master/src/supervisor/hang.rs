@@ -33,7 +33,7 @@ impl Supervisor {
         process.heard = now;
         process.alive = process.alive.max(now.saturating_sub(runtime_age));
         if process.alive + timeout > now {
-            process.doomed = None;
+            process.acquit();
         }
         self.count_requests(child, requests);
     }
@@ -78,13 +78,12 @@ impl Supervisor {
     /// Looks for hung processes in one seat. Who is told to leave is judged by the time it has for that.
     pub(super) fn watch(&mut self, now: Now, seat: Seat, out: &mut Vec<Action>) {
         let timeout = self.policy.worker_timeout;
-        let Some(place) = self.places.get(seat).filter(|_| !timeout.is_zero()) else {
+        let Some(place) = self.places.get(seat) else {
             return;
         };
         let current = place.occupant.iter().chain(&place.successor);
         let silent: Vec<ChildId> = current
-            .filter(|process| process.is_ready())
-            .filter(|p| p.doomed.unwrap_or(p.alive + timeout) <= now)
+            .filter(|process| process.hangs_at(timeout).is_some_and(|at| at <= now))
             .map(|process| process.id)
             .collect();
         for child in silent {
@@ -113,5 +112,5 @@ impl Supervisor {
 
 fn forgive(process: &mut Occupant, now: Now) {
     (process.heard, process.alive) = (now, now);
-    process.doomed = None;
+    process.acquit();
 }

@@ -264,12 +264,11 @@ fn file(place: &Place, outlook: &Outlook, policy: &Policy) -> Entry {
         Trend::To { generation, .. } => Some(generation),
         Trend::Still | Trend::Back { .. } | Trend::Arrived { .. } => None,
     };
-    let mut booting = 0;
-    let mut novices = 0;
-    for process in place.processes().filter(|p| p.is_booting()) {
-        booting += 1;
-        novices += usize::from(Some(process.generation) == tried);
-    }
+    let booting = place.processes().filter(|p| p.is_booting());
+    // Also who is failing and not gone yet: that it failed is known when it is gone.
+    let novices = place
+        .processes()
+        .filter(|p| p.ready_since.is_none() && Some(p.generation) == tried);
     let recycled = place
         .leavers
         .iter()
@@ -284,9 +283,9 @@ fn file(place: &Place, outlook: &Outlook, policy: &Policy) -> Entry {
         member,
         tally: Tally {
             workers: place.processes().count(),
-            booting,
+            booting: booting.count(),
             successors: usize::from(place.successor.is_some()),
-            novices,
+            novices: novices.count(),
             recycled: recycled.count(),
             stale: common.tally.stale,
         },
@@ -296,21 +295,13 @@ fn file(place: &Place, outlook: &Outlook, policy: &Policy) -> Entry {
 
 /// When something about a process here is due.
 fn due(place: &Place, outlook: &Outlook, policy: &Policy) -> Option<Now> {
-    let watched = |process: &Occupant| {
-        let silent = (outlook.worker_timeout > Duration::ZERO).then(|| {
-            process
-                .doomed
-                .unwrap_or(process.alive + outlook.worker_timeout)
-        });
-        silent.filter(|_| process.is_ready())
-    };
     let deadlines = place.processes().filter_map(Occupant::deadline);
     // Whoever was told to leave is judged by the time it was given for that.
     let hangs = place
         .occupant
         .iter()
         .chain(&place.successor)
-        .filter_map(watched);
+        .filter_map(|process| process.hangs_at(outlook.worker_timeout));
     let duties = place.occupant.iter().filter_map(|agent| match agent.duty {
         // In a stop it has other deadlines.
         Duty::Leaving { deadline } if agent.is_ready() && outlook.serving => Some(deadline),

@@ -96,6 +96,20 @@ impl Occupant {
         }
     }
 
+    /// When it is to be diagnosed, or killed if it was, for having been silent for so long.
+    pub(super) fn hangs_at(&self, timeout: Now) -> Option<Now> {
+        let silent = self.alive + timeout;
+        // A reload may have brought more patience since.
+        let at = self.doomed.map_or(silent, |doomed| doomed.max(silent));
+        (!timeout.is_zero() && self.is_ready()).then_some(at)
+    }
+
+    /// It does not hang any more, so what it was found to be doing is of no interest.
+    pub(super) fn acquit(&mut self) {
+        self.doomed = None;
+        self.diagnosis = None;
+    }
+
     /// Whether it may be doing what may be done only once.
     pub(super) fn is_on_duty(&self) -> bool {
         self.hatched && self.duty != Duty::Left

@@ -27,12 +27,23 @@ impl Judge {
             let lingers = self.serves() && known.lingers(before, &self.policy);
             ensure(!lingers, || format!("{id} did not stand down and lives"))?;
         }
+        self.has_one_on_duty_at_the_most()?;
         match self.era {
             Era::Idle | Era::Over => Ok(()),
             Era::Starting => self.starts_properly(),
             Era::Serving => self.serves_properly(now),
             Era::Stopping(stop) => self.stops_properly(now, stop),
         }
+    }
+
+    /// Also in a stop, and beside a new master.
+    fn has_one_on_duty_at_the_most(&self) -> Verdict {
+        let here = self.children.values().filter(|known| known.is_on_duty());
+        let here = here.count();
+        let elsewhere = usize::from(self.rollout.successor_is_on_duty());
+        ensure(here + elsewhere <= 1, || {
+            format!("{} on duty at once", here + elsewhere)
+        })
     }
 
     /// A seat that was well for long enough begins a new row.
@@ -94,15 +105,6 @@ impl Judge {
     }
 
     fn serves_properly(&mut self, now: Now) -> Verdict {
-        let on_duty = self
-            .children
-            .values()
-            .filter(|known| known.is_on_duty())
-            .count();
-        let elsewhere = usize::from(self.rollout.successor_is_on_duty());
-        ensure(on_duty + elsewhere <= 1, || {
-            format!("{} on duty at once", on_duty + elsewhere)
-        })?;
         for known in self.children.values() {
             let waits = known.is_member() && !known.hatched;
             ensure(!waits || self.may_stay_unhatched(known), || {
@@ -134,21 +136,18 @@ impl Judge {
         self.keeps_its_strength()
     }
 
-    /// Whatever is replaced, reloaded or recycled: without deaths there are as many at work as there are
-    /// to be, at every moment.
+    /// Whatever is replaced, reloaded, recycled or scaled, whatever happens in other slots: in a slot where
+    /// nothing happened there is somebody at work, at every moment.
     fn keeps_its_strength(&mut self) -> Verdict {
-        let all = self
-            .seats()
-            .skip(1)
-            .all(|seat| self.at_work(seat).is_some());
-        ensure(all || !self.undisturbed, || {
-            format!(
-                "only {} of {} are at work",
-                self.truth.workers.len(),
-                self.workers
-            )
-        })?;
-        self.undisturbed |= all;
+        for seat in self.seats().skip(1) {
+            if self.at_work(seat).is_some() {
+                self.excused.remove(&seat);
+            } else {
+                ensure(self.excused.contains(&seat), || {
+                    format!("nobody is at work in {seat}, and nothing happened there")
+                })?;
+            }
+        }
         Ok(())
     }
 
@@ -159,7 +158,7 @@ impl Judge {
         !known.is_worker() && (others || undecided || self.withholds_agent())
     }
 
-    const fn withholds_agent(&self) -> bool {
+    pub(super) const fn withholds_agent(&self) -> bool {
         use crate::rollout::Successor;
         self.rollout.successor_is_on_duty() || matches!(self.rollout.successor, Successor::Ready)
     }
@@ -242,18 +241,5 @@ impl Judge {
             format!("not healed at {now:?}")
         })?;
         self.serves_properly(now)
-    }
-
-    pub(super) fn is_informed(&self, known: &Known) -> bool {
-        // The agent is not told about itself.
-        let agent = !known.is_worker() || known.belief.agent == self.truth.agent;
-        agent && known.belief.workers == self.truth.workers
-    }
-
-    pub(super) fn misinformed(&self, known: &Known) -> String {
-        format!(
-            "{} believes {:?}, but it is {:?}",
-            known.id, known.belief, self.truth
-        )
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! A life is a seed. The seed draws a policy, a world (`scenario`) and everything that happens in it:
 //! children boot, die, hang and lie (`child`), events are late, double and wrong (`world`), and after
-//! every step a judge that knows the rules but not the code (`judge`) looks at what was done (`verdict`)
-//! and at what was not (`duties`).
+//! every step a judge that knows the rules but not the code (`judge`, `hearing`) looks at what was done
+//! (`verdict`: `births`, `words`, `ends`, `rollout`) and at what was not (`duties`).
 //!
 //! `HATCHERY_SIM_SEEDS` is how many lives to live; a seed that fails is printed with the last it did
 //! and becomes a test here. Draws are made in a fixed order, so a change of the worlds changes what a
@@ -16,8 +16,11 @@
 )]
 
 mod agenda;
+mod births;
 mod child;
 mod duties;
+mod ends;
+mod hearing;
 mod judge;
 mod known;
 mod operators;
@@ -28,6 +31,7 @@ mod shell;
 mod tally;
 mod trace;
 mod verdict;
+mod words;
 mod world;
 
 use std::time::Instant;

@@ -30,7 +30,12 @@ impl World<'_> {
         if self.mishap() {
             self.bad_builds.push(self.builds);
         }
-        let policy = Box::new(self.scenario.policy.clone());
+        let read = if order.is_multiple_of(2) {
+            &self.scenario.policy
+        } else {
+            &self.scenario.other
+        };
+        let policy = Box::new(read.clone());
         self.deliver(at, Event::Staged { order, policy });
     }
 

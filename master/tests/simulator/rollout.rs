@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hatchery_master::supervisor::{Order, SuccessorNews};
+use hatchery_master::supervisor::{Order, Policy, Scale, SuccessorNews};
 use hatchery_protocol::event::EventName;
 use hatchery_protocol::exit::Exit;
 use hatchery_protocol::id::{ChildId, Generation, Seat};
@@ -21,6 +21,12 @@ pub(crate) struct Rollout {
     pub(super) staging: Option<Order>,
     /// The generation that is tried, and whether it has failed.
     pub(super) tried: Option<(Generation, bool)>,
+    /// Whether a worker of it was ready.
+    pub(super) proven: bool,
+    /// What was read for it.
+    pub(super) staged: Option<Policy>,
+    /// How many workers are wanted, by the last who said so.
+    pub(super) target: u32,
     /// How many slots the addresses were asked to be ready for.
     pub(super) asked: Option<u32>,
     pub(super) granted: u32,
@@ -46,17 +52,33 @@ impl Rollout {
             newest: 1,
             staging: None,
             tried: None,
+            proven: false,
+            staged: None,
+            target: workers,
             asked: None,
             granted: workers,
             successor: Successor::None,
         }
     }
 
-    pub(crate) fn hears_staged(&mut self, order: Order) {
+    pub(crate) fn hears_staged(&mut self, order: Order, policy: &Policy) {
         if self.staging == Some(order) {
             self.staging = None;
             self.newest += 1;
             self.tried = Some((self.newest, false));
+            self.proven = false;
+            self.staged = Some(policy.clone());
+        }
+    }
+
+    pub(crate) fn hears_scale(&mut self, to: Scale) {
+        let wanted = match to {
+            Scale::To(workers) => workers,
+            Scale::Up => self.target + 1,
+            Scale::Down => self.target - 1,
+        };
+        if wanted > 0 {
+            self.target = wanted;
         }
     }
 
@@ -69,6 +91,11 @@ impl Rollout {
     /// Whether processes of this generation may be created.
     pub(crate) fn is_current(&self, generation: Generation) -> bool {
         generation == self.adopted || self.tried == Some((generation, false))
+    }
+
+    /// There is a new master, or was one that is not gone yet.
+    pub(crate) fn is_followed(&self) -> bool {
+        self.successor != Successor::None
     }
 
     /// A new master may be doing what may be done only once.
@@ -144,6 +171,18 @@ impl Judge {
         }
         self.rollout.adopted = generation;
         self.tally.reloaded += 1;
+        let Some(staged) = self.rollout.staged.take() else {
+            return Err("adopted, but nothing was staged".to_owned());
+        };
+        // What operators asked for holds until the configuration says something new.
+        if staged.workers != self.policy.workers {
+            self.rollout.target = staged.workers;
+        }
+        self.tally.other_policies += u64::from(staged != self.policy);
+        for known in self.children.values_mut() {
+            known.worn |= known.is_ready() && !self.policy.recycle.max_lifetime.is_zero();
+        }
+        self.policy = staged;
         Ok(())
     }
 
@@ -178,8 +217,13 @@ impl Judge {
         ensure(workers > 0 && workers <= self.rollout.granted, || {
             format!("{workers} workers with {} slots", self.rollout.granted)
         })?;
+        let wanted = self.rollout.target;
+        ensure(workers == wanted, || {
+            format!("{workers} workers, but {wanted} are wanted")
+        })?;
+        let new = (self.workers..workers).map(Seat::Worker);
+        self.excused.extend(new);
         self.workers = workers;
-        self.undisturbed = false;
         self.tally.scaled += 1;
         for known in self.children.values_mut() {
             known.dismissed |= known.id.seat.slot().is_some_and(|slot| slot >= workers);

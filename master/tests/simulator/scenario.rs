@@ -12,6 +12,8 @@ pub(crate) const BEAT: Duration = Duration::from_secs(5);
 /// Everything that is drawn before the first event.
 pub(crate) struct Scenario {
     pub(crate) policy: Policy,
+    /// What a reload may read instead: other numbers, other timeouts, other limits.
+    pub(crate) other: Policy,
     pub(crate) pace: Pace,
     /// How often things go wrong before egg-ready. Most starts have to succeed, or nothing else is seen.
     pub(crate) start_faults: u64,
@@ -85,12 +87,20 @@ const fn ms(n: u64) -> Duration {
 impl Scenario {
     /// Whether anybody is interested in beats.
     pub(crate) fn beats(&self) -> bool {
-        let recycle = &self.policy.recycle;
-        let counted = recycle.max_requests > 0 || recycle.max_memory > 0 || recycle.kill_memory > 0;
-        counted || !self.policy.worker_timeout.is_zero()
+        [&self.policy, &self.other].iter().any(|policy| {
+            let recycle = &policy.recycle;
+            let limits = [
+                recycle.max_requests,
+                recycle.max_memory,
+                recycle.kill_memory,
+            ];
+            !policy.worker_timeout.is_zero() || limits.iter().any(|limit| *limit > 0)
+        })
     }
 
-    pub(crate) fn draw(rng: &mut Rng) -> Self {
+    /// `rng` goes on with the life; `aside` is for what was thought of later, so that the lives without it stay
+    /// what they were.
+    pub(crate) fn draw(rng: &mut Rng, aside: &mut Rng) -> Self {
         let pace = Pace {
             spawn: rng.of_any_size(ms(0), ms(500)),
             boot: rng.of_any_size(ms(10), ms(5000)),
@@ -136,6 +146,8 @@ impl Scenario {
         if policy.backoff.jitter_seed.is_multiple_of(3) {
             policy.pre_stop_delay = ms(policy.backoff.jitter_seed / 3 % 60_000);
         }
+        policy.exit_on_crash_loop = aside.chance(50);
+        let other = other_policy(&policy, &pace, aside);
         // In the middle of a start, or at any time of a quarter of an hour.
         let horizon = if rng.chance(400) {
             (pace.spawn + pace.boot) * 3
@@ -172,8 +184,36 @@ impl Scenario {
             faults: rng.pick(&[0, 50, 500, 950], 0),
             echoes: rng.pick(&[0, 0, 20, 200], 0),
             policy,
+            other,
             pace,
             ending,
         }
     }
+}
+
+/// What a reload may find in the configuration.
+fn other_policy(policy: &Policy, pace: &Pace, rng: &mut Rng) -> Policy {
+    let mut other = policy.clone();
+    if rng.chance(500) {
+        other.workers = u32::try_from(1 + rng.below(12)).unwrap_or(1);
+    }
+    if rng.chance(300) {
+        other.agent_start_timeout = pace.boot + rng.of_any_size(ms(1000), ms(60_000));
+        other.worker_start_timeout = pace.boot + rng.of_any_size(ms(1000), ms(60_000));
+        other.drain_timeout = rng.of_any_size(ms(0), ms(30_000));
+    }
+    // As above.
+    if rng.chance(30) {
+        other.worker_timeout = rng.pick(&[ms(0), ms(12_000), ms(40_000)], ms(0));
+    }
+    if rng.chance(30) {
+        other.recycle = Recycle {
+            max_requests: rng.pick(&[0, 50, 500], 0),
+            max_lifetime: rng.pick(&[ms(0), ms(60_000), ms(300_000)], ms(0)),
+            max_memory: rng.pick(&[0, 1000], 0),
+            kill_memory: rng.pick(&[0, 2000], 0),
+            jitter_percent: rng.pick(&[0, 10, 50], 0),
+        };
+    }
+    other
 }

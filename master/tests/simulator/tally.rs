@@ -27,6 +27,10 @@ pub(crate) struct Tally {
     pub(crate) hung: u64,
     pub(crate) orders_done: u64,
     pub(crate) orders_refused: u64,
+    /// Schedules that ended because of a crash loop.
+    pub(crate) gave_up: u64,
+    /// Reloads that brought another policy.
+    pub(crate) other_policies: u64,
     pub(crate) exits_0: u64,
     pub(crate) exits_3: u64,
     pub(crate) exits_5: u64,
@@ -34,7 +38,7 @@ pub(crate) struct Tally {
 
 impl Tally {
     /// Each count, for the check that none of them is nothing.
-    pub(crate) const fn counts(&self) -> [u64; 21] {
+    pub(crate) const fn counts(&self) -> [u64; 23] {
         [
             self.schedules,
             self.steps,
@@ -54,6 +58,8 @@ impl Tally {
             self.hung,
             self.orders_done,
             self.orders_refused,
+            self.gave_up,
+            self.other_policies,
             self.exits_0,
             self.exits_3,
             self.exits_5,
@@ -81,6 +87,8 @@ impl AddAssign for Tally {
         self.hung += other.hung;
         self.orders_done += other.orders_done;
         self.orders_refused += other.orders_refused;
+        self.gave_up += other.gave_up;
+        self.other_policies += other.other_policies;
         self.exits_0 += other.exits_0;
         self.exits_3 += other.exits_3;
         self.exits_5 += other.exits_5;

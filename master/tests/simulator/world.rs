@@ -65,8 +65,9 @@ pub(crate) enum Happening {
 impl<'t> World<'t> {
     pub(crate) fn new(seed: u64, trace: &'t mut Trace) -> Self {
         let mut rng = Rng::new(seed);
-        let scenario = Scenario::draw(&mut rng);
+        let scenario = Scenario::draw(&mut rng, &mut Rng::new(!seed));
         trace.write(Now::ZERO, || format!("{:?}", scenario.policy));
+        trace.write(Now::ZERO, || format!("{:?}", scenario.other));
         Self {
             now: Now::ZERO,
             supervisor: Supervisor::new(scenario.policy.clone()),
@@ -188,6 +189,8 @@ impl<'t> World<'t> {
                 }
             }
             Happening::Calm => self.calm_down(),
+            // It gave up, as it was told to.
+            Happening::Healed if self.judge.stops_for_a_crash_loop() => {}
             Happening::Healed => {
                 self.judge.is_whole(self.now)?;
                 self.tally.healed += 1;

@@ -1,10 +1,12 @@
 //! Slots whose processes die again and again: made known, never given up.
 
+use std::time::Duration;
+
 use hatchery_protocol::exit::ExitKind;
 use hatchery_protocol::id::Seat;
 
 use super::bench::{Bench, STABLE};
-use crate::supervisor::{Policy, Status};
+use crate::supervisor::{Policy, Recycle, Status};
 
 /// The third death in a row.
 fn looping(policy: Policy) -> (Bench, Vec<String>) {
@@ -17,6 +19,28 @@ fn looping(policy: Policy) -> (Bench, Vec<String>) {
     bench.notes();
     let done = bench.exits("w0.3", 1).0;
     (bench, done)
+}
+
+/// Two deaths in a row, and then a process that is well for as long as that takes.
+fn well_after_two_deaths(policy: Policy) -> Bench {
+    let mut bench = Bench::serving_with(policy);
+    bench.exits("w0", 1).whatever();
+    bench.spawned("w0.2").whatever();
+    bench.exits("w0.2", 1).whatever();
+    bench.wait().does(&["spawn w0.3"]);
+    bench.becomes_ready("w0.3").whatever();
+    bench.pass(STABLE);
+    bench
+}
+
+fn recycling() -> Policy {
+    Policy {
+        recycle: Recycle {
+            max_requests: 100,
+            ..Recycle::default()
+        },
+        ..Bench::policy(1)
+    }
 }
 
 #[test]
@@ -74,4 +98,37 @@ fn every_end_has_a_kind() {
     assert_eq!(bench.exit_kinds(), [ExitKind::LostLink]);
     bench.spawn_fails("w0.2").whatever();
     assert_eq!(bench.exit_kinds(), [ExitKind::SpawnFailed]);
+}
+
+#[test]
+fn a_death_after_being_well_for_long_enough_begins_a_new_row() {
+    let mut bench = well_after_two_deaths(Bench::policy(1));
+    bench
+        .exits("w0.3", 1)
+        .does(&["spawn w0.4", "tell agent w0.4: slot 0 down"]);
+}
+
+#[test]
+fn who_was_well_until_another_one_took_its_place_ends_the_row_too() {
+    let mut bench = well_after_two_deaths(recycling());
+    bench
+        .beats("w0.3", Duration::ZERO, 100)
+        .does(&["spawn w0.4"]);
+    bench.becomes_ready("w0.4").whatever();
+    bench
+        .exits("w0.4", 1)
+        .does(&["spawn w0.5", "tell agent w0.5: slot 0 down"]);
+}
+
+#[test]
+fn a_slot_that_recovered_begins_a_new_row() {
+    let (mut bench, _) = looping(recycling());
+    bench.wait().does(&["spawn w0.4"]);
+    bench.becomes_ready("w0.4").whatever();
+    bench.due_after(STABLE).does_nothing();
+    bench
+        .beats("w0.4", Duration::ZERO, 100)
+        .does(&["spawn w0.5"]);
+    bench.spawned("w0.5").whatever();
+    bench.exits("w0.5", 1).does(&["spawn w0.6"]);
 }

@@ -138,3 +138,61 @@ fn who_leaves_is_judged_by_its_drain() {
 fn zero_is_never() {
     assert_eq!(Bench::serving(2).patience(), None);
 }
+
+#[test]
+fn what_it_was_found_to_be_doing_is_told_with_its_end() {
+    let mut bench = serving();
+    bench.due_after(seconds(29)).does(&["diagnose w0"]);
+    bench.beats("agent", NOW, 0).whatever();
+    bench
+        .is_diagnosed("w0", "it sleeps in futex_wait")
+        .does_nothing();
+    bench
+        .due_after(DIAGNOSIS)
+        .does(&["kill w0", "tell agent: slot 0 down"]);
+    bench.is_killed("w0").whatever();
+    let told = bench.seat(Seat::Worker(0)).last_exit.expect("an exit");
+    let expected = "it did not answer for 30s and was killed; it sleeps in futex_wait; killed by \
+                    signal 9 (SIGKILL)";
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn what_it_was_doing_before_it_came_to_is_forgotten() {
+    let mut bench = serving();
+    bench.due_after(seconds(29)).does(&["diagnose w0"]);
+    bench
+        .is_diagnosed("w0", "it sleeps in futex_wait")
+        .does_nothing();
+    bench.beats("w0", NOW, 0).does_nothing();
+    bench.is_diagnosed("w0", "it is well").does_nothing();
+    bench.beats("agent", NOW, 0).whatever();
+    bench.pass(seconds(10));
+    bench.beats("agent", NOW, 0).whatever();
+    bench.due_after(seconds(20)).does(&["diagnose w0"]);
+    bench.due_after(DIAGNOSIS).whatever();
+    bench.is_killed("w0").whatever();
+    let told = bench.seat(Seat::Worker(0)).last_exit.expect("an exit");
+    assert!(
+        told.starts_with("it did not answer for 30s and was killed; killed"),
+        "{told}"
+    );
+}
+
+#[test]
+fn more_patience_counts_for_who_is_suspected_already() {
+    let mut bench = serving();
+    bench.pass(seconds(28));
+    bench.beats("w0", NOW, 0).does_nothing();
+    bench.reload(1).whatever();
+    let patient = Policy {
+        worker_timeout: TIMEOUT * 2,
+        ..Bench::policy(1)
+    };
+    bench.staged_with(1, patient).does(&["spawn w0.2"]);
+    bench.spawned("w0.2").whatever();
+    bench.due_after(seconds(2)).does(&["diagnose agent"]);
+    bench.ready("w0.2").whatever();
+    bench.exits("w0", 0).does(&["order 1: done"]);
+    assert_eq!(bench.patience(), Some(TIMEOUT));
+}

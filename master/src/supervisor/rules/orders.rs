@@ -75,6 +75,12 @@ impl Bench {
         self.feed(Event::Suspended)
     }
 
+    pub(super) fn is_diagnosed(&mut self, name: &str, summary: &str) -> Done {
+        let child = self.id(name);
+        let summary = summary.to_owned();
+        self.feed(Event::Diagnosed { child, summary })
+    }
+
     pub(super) fn stood_down(&mut self, name: &str) -> Done {
         let child = self.id(name);
         self.feed(Event::StoodDown { child })

@@ -99,6 +99,13 @@ fn a_reload_replaces_everybody_anyway() {
 }
 
 #[test]
+fn and_so_does_an_upgrade() {
+    let mut bench = serving(2);
+    bench.upgrade(1).whatever();
+    bench.beats("w1", NOW, 100).does_nothing();
+}
+
+#[test]
 fn the_agent_is_not_recycled() {
     let mut bench = serving(1);
     bench.beats("agent", NOW, 1000).does_nothing();

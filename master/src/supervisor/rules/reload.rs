@@ -346,3 +346,34 @@ fn an_old_one_that_does_not_finish_is_killed() {
     let kind = bench.seat(Seat::Worker(0)).last_exit_kind;
     assert_eq!(kind, Some(ExitKind::Replaced));
 }
+
+#[test]
+fn a_new_one_that_is_about_to_fail_is_not_adopted() {
+    let mut bench = rolling(2);
+    bench.becomes_ready("w0.2").whatever();
+    bench.exits("w0", 0).whatever();
+    bench.hook_fails("w0.2").whatever();
+    let done = bench.becomes_ready("w1.2").0;
+    assert!(!done.contains(&"adopt".to_owned()), "{done:?}");
+}
+
+#[test]
+fn once_it_is_proven_the_new_build_fills_slots_whose_old_one_died() {
+    let mut bench = rolling(3);
+    bench.becomes_ready("w0.2").whatever();
+    bench.exits("w2", 1).whatever();
+    bench.becomes_ready("w2.2").whatever();
+    let done = bench.becomes_ready("w1.2").0;
+    assert!(done.contains(&"adopt".to_owned()), "{done:?}");
+}
+
+#[test]
+fn while_the_first_one_is_failing_there_is_no_second() {
+    let mut bench = rolling(2);
+    bench.spawned("w0.2").whatever();
+    bench.hook_fails("w0.2").does_nothing();
+    bench.exits("w0.2", 1).does(&[
+        "unstage",
+        "order 1: worker 0 failed to start: a hook failed: no database; exited with code 1",
+    ]);
+}

@@ -121,6 +121,20 @@ fn a_dead_agent_is_not_replaced_while_the_new_master_takes_over() {
         .does(&["spawn w0.2", "tell w0.2: slot 0 down"]);
 }
 
+/// It was created before the new master was ready.
+#[test]
+fn an_agent_that_becomes_ready_meanwhile_waits() {
+    let mut bench = launched();
+    bench.exits("agent", 1).whatever();
+    bench.spawned("agent.2").whatever();
+    bench.successor_is_ready().does(&["commit"]);
+    bench.ready("agent.2").does(&["tell w0: agent.2"]);
+    bench.successor_is_gone().does(&[
+        "order 1: the new master is gone: exited with code 3",
+        "egg-ready agent.2",
+    ]);
+}
+
 #[test]
 fn meanwhile_nothing_else_is_begun() {
     let mut bench = launched();
