@@ -46,6 +46,7 @@ pub(crate) fn router(context: WorkerContext) -> Router {
         .route("/child", any(child))
         .route("/stream/{n}", get(events))
         .route("/ws", any(websocket))
+        .route("/ws/deaf", any(deaf_websocket))
         .with_state(context)
 }
 
@@ -184,6 +185,13 @@ async fn websocket(State(worker): State<WorkerContext>, upgrade: WebSocketUpgrad
     let shutdown = worker.shutdown().clone();
     upgrade
         .on_upgrade(move |socket| talk(socket, shutdown))
+        .into_response()
+}
+
+/// The same, but it does not hear that the worker leaves.
+async fn deaf_websocket(upgrade: WebSocketUpgrade) -> Response {
+    upgrade
+        .on_upgrade(|socket| talk(socket, CancellationToken::new()))
         .into_response()
 }
 

@@ -229,16 +229,23 @@ fn an_endless_stream_ends_by_the_deadline() {
     stop_ends_with(endless_stream, AT_THE_DEADLINE);
 }
 
-fn websocket(cluster: &Cluster) -> Connection {
+fn websocket_at(cluster: &Cluster, path: &str) -> Connection {
     let mut connection = cluster.connect();
-    connection
-        .send(
-            b"GET /ws HTTP/1.1\r\nHost: playground\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-        )
-        .unwrap();
+    let head = format!(
+        "GET {path} HTTP/1.1\r\nHost: playground\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    connection.send(head.as_bytes()).unwrap();
     assert_eq!(connection.receive_head().unwrap().status, 101);
     connection
+}
+
+fn websocket(cluster: &Cluster) -> Connection {
+    websocket_at(cluster, "/ws")
+}
+
+fn deaf_websocket(cluster: &Cluster) -> Connection {
+    websocket_at(cluster, "/ws/deaf")
 }
 
 #[test]
@@ -301,13 +308,20 @@ fn whoever_is_there_at_the_deadline_is_cut_off_before_the_last_hook() {
         .flag("--drain-timeout", "300ms")
         .before_close("slow:1500")
         .start();
-    let mut clients =
-        [half_a_header, half_a_body, endless_request, deaf].map(|open| open(&cluster));
+    let mut clients = [
+        half_a_header,
+        half_a_body,
+        endless_request,
+        deaf,
+        deaf_websocket,
+    ]
+    .map(|open| open(&cluster));
     cluster.signal(Signal::TERM);
     // The worker's: the agent's turn comes when no worker is left.
     cluster.wait_hooks("before_close", 1);
     for client in &mut clients {
-        let most = Some(Duration::from_secs(1));
+        // Less than the hook may take.
+        let most = Some(Duration::from_millis(500));
         client.get_ref().set_read_timeout(most).unwrap();
         client.drain();
     }
