@@ -58,9 +58,13 @@ fn one_bad_address_of_several_ends_the_start() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let free = unique_address();
-    let ended = playground!().listen(free).listen(address).run_to_end();
+    let plan = playground!();
+    let path = plan.path("app.sock");
+    let unix = format!("unix:{}", path.display());
+    let ended = plan.listen(free).listen(unix).listen(address).run_to_end();
     ended.expect_code(5).expect_stderr(&[&address.to_string()]);
     TcpListener::bind(free).unwrap();
+    assert!(!path.exists(), "nor is a unix socket left");
 }
 
 #[test]
