@@ -98,13 +98,6 @@ fn a_seed_is_a_life() {
     }
 }
 
-/// A worker said `ready` twice and was being killed when the answer to `listen` came: egg-ready was
-/// announced with that worker failing.
-#[test]
-fn seed_176_a_failure_crosses_the_answer_to_listen() {
-    replay(176);
-}
-
 /// A slot that was given up in a row of deaths was wanted again: its first process had to wait (84). A worker
 /// that was sent away in its start made room for another one to boot, and nobody used it (731).
 #[test]
@@ -123,11 +116,4 @@ fn seed_9658_a_new_agent_ends_a_crash_loop() {
 #[test]
 fn seed_59703_an_agent_is_back_on_duty() {
     replay(59703);
-}
-
-/// `start` failed, then came `ready` all the same: a worker (37) and an agent (53) were taken for good.
-#[test]
-fn seeds_37_and_53_a_failed_start_says_ready() {
-    replay(37);
-    replay(53);
 }

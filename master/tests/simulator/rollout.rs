@@ -23,6 +23,8 @@ pub(crate) struct Rollout {
     pub(super) tried: Option<(Generation, bool)>,
     /// Whether a worker of it was ready.
     pub(super) proven: bool,
+    /// Whether a number of workers was ordered since it was begun.
+    pub(super) outvoted: bool,
     /// What was read for it.
     pub(super) staged: Option<Policy>,
     /// How many workers are wanted, by the last who said so.
@@ -53,6 +55,7 @@ impl Rollout {
             staging: None,
             tried: None,
             proven: false,
+            outvoted: false,
             staged: None,
             target: workers,
             asked: None,
@@ -79,6 +82,7 @@ impl Rollout {
         };
         if wanted > 0 {
             self.target = wanted;
+            self.outvoted = true;
         }
     }
 
@@ -154,6 +158,7 @@ impl Judge {
             format!("{order} is staged out of turn")
         })?;
         self.rollout.staging = Some(order);
+        self.rollout.outvoted = false;
         Ok(())
     }
 
@@ -175,7 +180,7 @@ impl Judge {
             return Err("adopted, but nothing was staged".to_owned());
         };
         // What operators asked for holds until the configuration says something new.
-        if staged.workers != self.policy.workers {
+        if staged.workers != self.policy.workers && !self.rollout.outvoted {
             self.rollout.target = staged.workers;
         }
         self.tally.other_policies += u64::from(staged != self.policy);
