@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hatchery_protocol::boot::{HttpLimits, LogFormat, OnMasterDeath};
+use hatchery_protocol::post::Limits;
 
 use crate::attributes::ChildAttributes;
 use crate::listener::{BACKLOG, Listen};
@@ -54,6 +55,8 @@ pub struct Config {
     pub recycle: Recycle,
     /// What a client may take of a worker.
     pub http: HttpLimits,
+    /// What processes may send to each other.
+    pub messages: Limits,
     /// What children do when their master dies.
     pub on_master_death: OnMasterDeath,
     /// How log lines look.
@@ -104,6 +107,7 @@ impl Config {
             worker_timeout,
             recycle,
             http,
+            messages,
             on_master_death,
             log_format,
             log_level,
@@ -124,6 +128,11 @@ impl Config {
             ),
             ("umask", umask != self.umask),
             ("pass_fds", pass_fds != self.pass_fds),
+            (
+                "max_message",
+                messages.max_message != self.messages.max_message,
+            ),
+            ("message_queue", messages.window != self.messages.window),
             ("log_format", log_format != self.log_format),
             ("events", events != self.events),
             ("pid_file", pid_file != self.pid_file),

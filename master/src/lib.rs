@@ -25,6 +25,7 @@ mod notify;
 mod orphans;
 mod output;
 mod pid_file;
+mod post;
 mod proc;
 mod process;
 mod reserve;

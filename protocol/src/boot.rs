@@ -13,6 +13,7 @@ use crate::attributes::Attributes;
 use crate::clock::as_millis;
 use crate::id::{ChildId, Generation};
 use crate::message::Member;
+use crate::post::Limits;
 use crate::secret::Secret;
 
 /// The child's role: `agent` or `worker`.
@@ -29,8 +30,8 @@ pub const ENV_SUCCESSOR: &str = "HATCHERY_CHILD_SUCCESSOR";
 /// What a child has to know; the first message on its link.
 ///
 /// Descriptors come with it in this order: standard output, standard error, then one for each of
-/// [`listeners`](Self::listeners) that the worker accepts from; between them that of the [`lane`](Self::lane),
-/// if there is one.
+/// [`listeners`](Self::listeners) that the worker accepts from; between them that of the [`post`](Self::post) and
+/// that of the [`lane`](Self::lane), if there are such.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Boot {
     /// The application's name.
@@ -51,6 +52,9 @@ pub struct Boot {
     /// Whether the descriptor of a lane comes along, see [`crate::handoff`].
     #[serde(default)]
     pub lane: Option<Lane>,
+    /// Whether the descriptor of a post comes along, see [`crate::post`], and what may be sent there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub post: Option<Limits>,
     /// What the keys of TLS session tickets are derived from, where a listener speaks TLS. The same in
     /// every worker of this master, so that each resumes what another began.
     #[serde(default, skip_serializing_if = "Option::is_none")]

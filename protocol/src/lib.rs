@@ -16,6 +16,7 @@
 //! | [`event`] | the lifecycle as data: every step has a name |
 //! | [`fd`] | bytes and descriptors over a unix socket |
 //! | [`handoff`] | connections from the master to a worker, and their receipts |
+//! | [`post`] | messages of the author's processes to each other |
 //! | [`socket`] | what accept(2) says |
 //! | [`exit`] | exit codes, documented once |
 //! | [`proxy`] | for whom a proxy speaks |
@@ -37,6 +38,7 @@ pub mod fd;
 pub mod handoff;
 pub mod id;
 pub mod message;
+pub mod post;
 pub mod proxy;
 pub mod secret;
 pub mod socket;

@@ -307,6 +307,10 @@ mod tests {
             lane: Some(Lane {
                 report_closings: true,
             }),
+            post: Some(crate::post::Limits {
+                max_message: 2,
+                window: 3,
+            }),
             ticket_secret: Some(secret.clone()),
             agent: Some(7),
             workers: vec![Member { slot: 0, pid: 8 }],
@@ -321,7 +325,8 @@ mod tests {
                 r#""max_connections":9,"max_requests_per_connection":10},"#,
                 r#""on_master_death":"drain","log_format":"json","log_level":"info"},"#,
                 r#""listeners":[{"address":"127.0.0.1:80","name":"web","family":"tcp","source":"handed","#,
-                r#""proxy_protocol":true,"tls":{"cert":"/c.pem","key":"/k.pem"}}],"lane":{"report_closings":true},"ticket_secret":["#,
+                r#""proxy_protocol":true,"tls":{"cert":"/c.pem","key":"/k.pem"}}],"lane":{"report_closings":true},"#,
+                r#""post":{"max_message":2,"window":3},"ticket_secret":["#,
                 "7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7",
                 r#"],"agent":7,"#,
                 r#""workers":[{"slot":0,"pid":8}]}"#

@@ -137,6 +137,8 @@ pub(crate) const KEYS: &[Key] = &[
     key!(max_header_size, Size, value::header_size),
     key!(max_connections, Number, value::limit),
     key!(max_requests_per_connection, Number, value::limit),
+    key!(max_message, Size, value::message_size),
+    key!(message_queue, Size, value::message_size),
     key!(on_master_death, Text, value::on_master_death),
 ];
 

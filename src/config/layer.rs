@@ -183,6 +183,14 @@ pub(crate) struct Layer {
     #[arg(long, value_name = "N", value_parser = value::limit)]
     pub(crate) max_requests_per_connection: Option<u32>,
 
+    /// How large a message between processes may be: 64KiB to 256MiB [default: 1MiB]
+    #[arg(long, value_name = "SIZE", value_parser = value::message_size)]
+    pub(crate) max_message: Option<Size>,
+
+    /// How much may be under way from one process to another: 64KiB to 256MiB [default: 1MiB]
+    #[arg(long, value_name = "SIZE", value_parser = value::message_size)]
+    pub(crate) message_queue: Option<Size>,
+
     /// What agent and workers do when the master dies: drain or kill [default: drain]
     #[arg(long, value_name = "ACTION", value_parser = value::on_master_death)]
     pub(crate) on_master_death: Option<OnMasterDeath>,

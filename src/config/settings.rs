@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use hatchery_master::{Address, ChildAttributes, Config, Recycle, RunAs, Weights};
 use hatchery_protocol::boot::HttpLimits;
+use hatchery_protocol::post::Limits;
 
 use super::layer::Layer;
 use super::source::Source;
@@ -34,8 +35,8 @@ pub(crate) struct Front {
 }
 
 /// In bytes. The parser has seen to it that it is not too large.
-fn max_header_size(said: Option<Size>) -> u32 {
-    said.map_or(64 * 1024, |size| u32::try_from(size.0).unwrap_or(u32::MAX))
+fn bytes(said: Option<Size>, default: u32) -> u32 {
+    said.map_or(default, |size| u32::try_from(size.0).unwrap_or(u32::MAX))
 }
 
 impl Settings {
@@ -97,9 +98,13 @@ impl Settings {
             http: HttpLimits {
                 header_timeout: seconds(layer.header_timeout, 30),
                 idle_timeout: seconds(layer.idle_timeout, 75),
-                max_header_size: max_header_size(layer.max_header_size),
+                max_header_size: bytes(layer.max_header_size, 64 * 1024),
                 max_connections: layer.max_connections.unwrap_or(0),
                 max_requests_per_connection: layer.max_requests_per_connection.unwrap_or(0),
+            },
+            messages: Limits {
+                max_message: bytes(layer.max_message, Limits::default().max_message),
+                window: bytes(layer.message_queue, Limits::default().window),
             },
             on_master_death: layer.on_master_death.unwrap_or_default(),
             log_format: layer.log_format.unwrap_or_default(),
@@ -142,6 +147,7 @@ impl Settings {
             worker_timeout,
             recycle,
             http,
+            messages,
             on_master_death,
             log_format,
             log_level,
@@ -187,6 +193,8 @@ impl Settings {
             max_header_size: Some(Size(http.max_header_size.into())),
             max_connections: Some(http.max_connections),
             max_requests_per_connection: Some(http.max_requests_per_connection),
+            max_message: Some(Size(messages.max_message.into())),
+            message_queue: Some(Size(messages.window.into())),
             on_master_death: Some(on_master_death),
         }
     }

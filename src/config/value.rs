@@ -15,7 +15,7 @@ pub(crate) use number::{
     Workers, count_of_requests, jitter, limit, port, scale, threads, weight, workers,
 };
 pub(crate) use process::{Umask, account, cpu_affinity, descriptor, name, nice, path, umask};
-pub(crate) use size::{Size, header_size, memory};
+pub(crate) use size::{Size, header_size, memory, message_size};
 pub(crate) use time::{duration, master_timeout, timeout, worker_timeout};
 
 /// What a parser answers; the error completes "bad value ...: ".

@@ -3,7 +3,8 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use hatchery_protocol::child::{Child, Context};
+use axum::extract::FromRef;
+use hatchery_protocol::child::{Child, Context, Messenger};
 use hatchery_protocol::id::Slot;
 use tokio::net::UdpSocket;
 
@@ -127,6 +128,37 @@ impl WorkerContext {
     /// ```
     pub fn udp_sockets(&self, name: &str) -> Vec<Arc<UdpSocket>> {
         self.listeners().udp(name)
+    }
+}
+
+/// So that a handler of a router with the context as its state can ask for `State<Messenger>`.
+///
+/// ```
+/// use axum::extract::State;
+/// use axum::routing::post;
+/// use axum::{Router, http::StatusCode};
+/// use hatchery_protocol::child::Messenger;
+/// use hatchery_worker::{BoxError, Worker, WorkerContext};
+///
+/// struct Cache;
+///
+/// async fn clear(State(messenger): State<Messenger>) -> StatusCode {
+///     match messenger.broadcast("cache-cleared", &()) {
+///         Ok(_) => StatusCode::NO_CONTENT,
+///         Err(_) => StatusCode::SERVICE_UNAVAILABLE,
+///     }
+/// }
+///
+/// #[async_trait::async_trait]
+/// impl Worker for Cache {
+///     async fn start(&mut self, context: &WorkerContext) -> Result<Router, BoxError> {
+///         Ok(Router::new().route("/clear", post(clear)).with_state(context.clone()))
+///     }
+/// }
+/// ```
+impl FromRef<WorkerContext> for Messenger {
+    fn from_ref(context: &WorkerContext) -> Self {
+        context.messenger().clone()
     }
 }
 

@@ -68,6 +68,7 @@ use crate::metrics::Counters;
 use crate::notify::Notifier;
 use crate::output::Output;
 use crate::pid_file::PidFile;
+use crate::post::Post;
 use crate::process::Process;
 use crate::reserve::Reserve;
 use crate::runtime_dir::RuntimeDir;
@@ -141,6 +142,8 @@ struct Shell {
     listeners: Vec<Listener>,
     /// The thread that accepts, if there is a listener for it.
     handoff: Option<Handoff>,
+    /// The thread that carries messages.
+    post: Post,
     /// One for the life of the master, so that a replacement's TLS sessions go on where others began.
     ticket_secret: Secret,
     /// What the listeners are called; it outlives them.

@@ -22,6 +22,12 @@ use crate::process::Process;
 use crate::spawn::{abandon, explain, is_want_of_descriptors};
 use crate::supervisor::{Action, Audience, Event, News, Note};
 
+/// What a new child gets of its sockets, beside the link.
+struct ChildsEnds {
+    post: OwnedFd,
+    lane: Option<OwnedFd>,
+}
+
 impl Shell {
     /// Does one thing. What comes of it, if anything, is appended to `events`.
     pub(super) fn perform(&mut self, action: Action, events: &mut VecDeque<Event>) {
@@ -55,17 +61,16 @@ impl Shell {
     }
 
     fn spawn(&mut self, child: ChildId, generation: Generation, events: &mut VecDeque<Event>) {
-        let mut lane = None;
-        let mut created = self.create(child, generation, &mut lane);
+        let mut created = self.create(child, generation);
         if created.as_ref().is_err_and(is_want_of_descriptors) && self.reserve.release_all() {
-            // What the first attempt left of a lane is in the way of the second.
-            self.forget_lane(child);
-            created = self.create(child, generation, &mut lane);
+            // What the first attempt left of its sockets is in the way of the second.
+            self.forget_sockets(child);
+            created = self.create(child, generation);
         }
-        let process = match created {
-            Ok(process) => process,
+        let (process, ends) = match created {
+            Ok(created) => created,
             Err(error) => {
-                self.forget_lane(child);
+                self.forget_sockets(child);
                 return events.push_back(Event::SpawnFailed {
                     child,
                     error: explain(&error),
@@ -85,10 +90,12 @@ impl Shell {
         {
             successor.child(process.pidfd());
         }
-        let boot = ToChild::Boot(Box::new(self.boot(child, generation, lane.is_some())));
+        let boot = self.boot(child, generation, ends.lane.is_some());
+        let boot = ToChild::Boot(Box::new(boot));
         let (stdout, stderr) = (rustix::stdio::stdout(), rustix::stdio::stderr());
         let mut fds: Vec<BorrowedFd<'_>> = vec![stdout, stderr];
-        fds.extend(lane.as_ref().map(|lane| lane.as_fd()));
+        fds.push(ends.post.as_fd());
+        fds.extend(ends.lane.as_ref().map(|lane| lane.as_fd()));
         if let Some(slot) = child.seat.slot() {
             fds.extend(self.listeners.iter().filter_map(|l| l.socket_of(slot)));
         }
@@ -101,18 +108,17 @@ impl Shell {
         self.processes.insert(child, process);
     }
 
-    fn create(
-        &self,
-        child: ChildId,
-        generation: Generation,
-        lane: &mut Option<OwnedFd>,
-    ) -> io::Result<Process> {
-        *lane = self.lane(child)?;
+    fn create(&self, child: ChildId, generation: Generation) -> io::Result<(Process, ChildsEnds)> {
+        let ends = ChildsEnds {
+            post: self.post.join(child)?,
+            lane: self.lane(child)?,
+        };
         let executable = &self.build(generation).executable;
         let spawned = self.spawner.spawn(child.seat, executable)?;
         let pid = spawned.pid;
         let (inputs, oom) = (self.inputs.clone(), Arc::clone(&self.oom));
-        Process::mind(child, spawned, &self.output, inputs, oom).inspect_err(|_| abandon(pid))
+        let process = Process::mind(child, spawned, &self.output, inputs, oom);
+        Ok((process.inspect_err(|_| abandon(pid))?, ends))
     }
 
     /// The worker's end of a new lane, for a worker that is handed connections.
@@ -123,7 +129,8 @@ impl Shell {
         }
     }
 
-    fn forget_lane(&self, child: ChildId) {
+    fn forget_sockets(&self, child: ChildId) {
+        self.post.gone(child);
         if let Some(handoff) = &self.handoff {
             handoff.gone(child);
         }
@@ -170,6 +177,7 @@ impl Shell {
                 report_closings: config.http.max_connections > 0
                     || self.listeners.iter().any(Listener::counts_connections),
             }),
+            post: Some(config.messages),
             ticket_secret: speaks_tls.then(|| self.ticket_secret.clone()),
             agent: self.supervisor.ready_agent(),
             workers: self.supervisor.ready_workers(),
@@ -192,10 +200,17 @@ impl Shell {
         if let Some(handoff) = &self.handoff {
             handoff.open();
         }
+        // Everybody who is there is ready, and about to be told to begin: they meet all at once.
+        let everybody = self.processes.iter();
+        let everybody = everybody.map(|(child, process)| (*child, process.id()));
+        self.post.hatch(everybody.collect());
         Event::Listening
     }
 
     fn hatch(&self, child: ChildId, events: &mut VecDeque<Event>) {
+        if let Some(process) = self.processes.get(&child) {
+            self.post.hatch(vec![(child, process.id())]);
+        }
         self.send(child, &ToChild::EggReady, events);
         if let Some(handoff) = &self.handoff {
             handoff.hatch(child);
@@ -261,6 +276,7 @@ impl Shell {
         let Some(process) = self.processes.get(&child) else {
             return;
         };
+        self.post.retire(child);
         if let Some(handoff) = &self.handoff {
             handoff.retire(child);
         }
@@ -318,7 +334,7 @@ impl Shell {
 
     /// Lets go of a process that is gone, keeping what it counted.
     pub(super) fn forget(&mut self, child: ChildId) {
-        self.forget_lane(child);
+        self.forget_sockets(child);
         if let Some(process) = self.processes.remove(&child) {
             self.counters.bury(child.seat.slot(), &process.gauges());
         }

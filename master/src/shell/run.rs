@@ -33,6 +33,7 @@ use crate::metrics::Counters;
 use crate::notify::Notifier;
 use crate::output::Output;
 use crate::pid_file::PidFile;
+use crate::post::Post;
 use crate::reserve::Reserve;
 use crate::runtime_dir::{RuntimeDir, RuntimeDirError};
 use crate::signals;
@@ -240,6 +241,7 @@ fn prepare(
         config.http.max_connections,
         inputs.clone(),
     )?;
+    let post = Post::start(config.messages, inputs.clone())?;
     // Early, so that it has low numbers: a limit that is lowered later takes the others first.
     let mut reserve = Reserve::of(RESERVE);
     reserve.fill(io::stderr());
@@ -269,6 +271,7 @@ fn prepare(
         measuring: None,
         listeners,
         handoff,
+        post,
         ticket_secret: ground.ticket_secret,
         processes: BTreeMap::new(),
         reserve,

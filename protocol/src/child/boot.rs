@@ -155,7 +155,11 @@ impl Origin {
             )));
         }
         let (Some(stdout), Some(stderr)) = (fds.pop_front(), fds.pop_front()) else {
-            return Err(BootError::NoBoot("it came without its descriptors".into()));
+            return Err(without_descriptors());
+        };
+        let post = match boot.post {
+            Some(_) => Some(fds.pop_front().ok_or_else(without_descriptors)?),
+            None => None,
         };
         let sockets = Sockets::assign(&boot, fds)?;
         let writer = LinkWriter::new(link).map_err(BootError::Prepare)?;
@@ -168,6 +172,7 @@ impl Origin {
             boot,
             master: self.master,
             sockets,
+            post,
             output: Some((stdout, stderr)),
             shared,
         };
@@ -222,6 +227,8 @@ pub struct Child {
     boot: Boot,
     master: u32,
     pub(super) sockets: Sockets,
+    /// This process's end of its post.
+    pub(super) post: Option<OwnedFd>,
     pub(super) output: Option<(OwnedFd, OwnedFd)>,
     pub(super) shared: Arc<Shared>,
 }
@@ -252,6 +259,11 @@ impl Child {
         self.shared.members.clone()
     }
 
+    /// The way to the other processes of the cluster.
+    pub fn messenger(&self) -> super::Messenger {
+        super::Messenger::new(Arc::clone(&self.shared.office))
+    }
+
     /// The counters that beats carry to the master.
     pub fn gauges(&self) -> Arc<super::gauge::GaugeCells> {
         Arc::clone(&self.shared.gauges)
@@ -271,6 +283,10 @@ impl Child {
         }
         Ok(())
     }
+}
+
+fn without_descriptors() -> BootError {
+    BootError::NoBoot("it came without its descriptors".into())
 }
 
 /// The short name that ps(1) and top(1) show, as `hello:w0`. A nicety: a failure changes nothing.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Child, Members, Shutdown};
+use super::{Child, Members, Messenger, Shutdown};
 use crate::boot::ChildSettings;
 use crate::id::{Generation, Seat};
 
@@ -24,6 +24,7 @@ struct Facts {
     master: u32,
     settings: ChildSettings,
     members: Members,
+    messenger: Messenger,
     shutdown: Shutdown,
 }
 
@@ -40,6 +41,7 @@ impl Context {
             master: child.master(),
             settings: boot.settings.clone(),
             members: child.members(),
+            messenger: child.messenger(),
             shutdown: child.shutdown(),
         }))
     }
@@ -122,5 +124,10 @@ impl Context {
     /// Who is ready, now and from now on. Every call gives a handle of its own.
     pub fn members(&self) -> Members {
         self.0.members.clone()
+    }
+
+    /// The way to the other processes of the cluster.
+    pub fn messenger(&self) -> &Messenger {
+        &self.0.messenger
     }
 }

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use super::gauge::GaugeCells;
 use super::hook::{self, HookError};
+use super::messenger::Courier;
 use super::news;
 use super::output;
 use super::shared::Shared;
@@ -78,7 +79,22 @@ pub async fn run(mut child: Child, mut life: impl Life) -> Exit {
     let output = output::follow(Arc::clone(&child.shared)).inspect_err(|error| {
         tracing::warn!("a log file opened again will not be noticed: {error}");
     });
+    let (office, egg_ready) = (&child.shared.office, &child.shared.egg_ready);
+    let courier = child
+        .post
+        .take()
+        .map(|post| Courier::start(Arc::clone(office), post, egg_ready.clone()));
+    let courier = match courier.transpose() {
+        Ok(courier) => courier,
+        Err(error) => {
+            tracing::error!("the runtime cannot carry messages: {error}");
+            return Exit::Internal;
+        }
+    };
     let exit = live(&mut child, &mut life).await;
+    if let Some(courier) = courier {
+        courier.finish().await;
+    }
     beat.abort();
     if let Ok(output) = output {
         output.abort();

@@ -23,6 +23,7 @@ pub mod life;
 mod link;
 mod liveness;
 pub mod members;
+pub mod messenger;
 mod news;
 mod output;
 mod shared;
@@ -36,6 +37,7 @@ pub use boot::{BootError, Child, Origin, Sockets};
 pub use context::Context;
 pub use hook::HookError;
 pub use members::Members;
+pub use messenger::Messenger;
 pub use shutdown::{DrainCause, Draining, Shutdown};
 /// Told to handlers and to the agent's loops that open-ended work has to end.
 pub use tokio_util::sync::CancellationToken;

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::gauge::GaugeCells;
 use super::link::LinkWriter;
 use super::members::{Members, Snapshot};
+use super::messenger::{Office, Peer};
 use super::news::News;
 use super::output::Output;
 use super::shutdown::Shutdown;
@@ -19,6 +20,8 @@ pub(super) struct Shared {
     pub(super) link: LinkWriter,
     pub(super) gauges: Arc<GaugeCells>,
     pub(super) members: Members,
+    /// The author's messages.
+    pub(super) office: Arc<Office>,
     pub(super) news: News,
     pub(super) shutdown: Shutdown,
     /// The author's hook that runs now, for the last words of a process that is ended.
@@ -37,11 +40,17 @@ impl Shared {
             agent: boot.agent,
             workers: boot.workers.clone(),
         };
+        let me = Peer {
+            incarnation: boot.child.incarnation,
+            seat: boot.child.seat,
+            pid: std::process::id(),
+        };
         Ok(Self {
             settings: boot.settings.clone(),
             link,
             gauges: Arc::new(GaugeCells::new(boot.listeners.len())),
             members: Members::new(members.clone()),
+            office: Arc::new(Office::new(me, boot.post.unwrap_or_default())),
             news: News::new(members)?,
             shutdown: Shutdown::new(),
             hook: Mutex::new(None),

@@ -72,6 +72,7 @@ pub(super) fn start(reader: LinkReader, signals: PipeReader, child: &Child) -> i
         .iter()
         .flat_map(|(out, err)| [out, err])
         .chain(child.sockets.iter())
+        .chain(&child.post)
         .map(AsRawFd::as_raw_fd)
         .collect();
     let (done, separated) = mpsc::channel();

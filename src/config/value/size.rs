@@ -53,6 +53,14 @@ pub(crate) fn header_size(text: &str) -> Parsed<Size> {
     }
 }
 
+/// Below the least, a message that is not even large would fill the queue.
+pub(crate) fn message_size(text: &str) -> Parsed<Size> {
+    match size(text)? {
+        size if (64 << 10..=256 << 20).contains(&size.0) => Ok(size),
+        _ => Err("it must be from 64KiB to 256MiB".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,6 +102,11 @@ mod tests {
             let size = memory(text).unwrap();
             let shown_as = size.to_string();
             assert_eq!((size.0, &*shown_as), (bytes, shown), "{text}");
+        }
+        assert_eq!(message_size("256MiB").unwrap().0, 256 << 20);
+        for text in ["63KiB", "257MiB", "1GiB"] {
+            let error = message_size(text).unwrap_err();
+            assert_eq!(error, "it must be from 64KiB to 256MiB", "{text}");
         }
         for text in ["1023KiB", "2PiB", "512"] {
             assert!(memory(text).is_err(), "{text}");
