@@ -5,6 +5,7 @@ use std::time::Duration;
 use hatchery::{Agent, AgentContext, BoxError, StandDown, async_trait};
 use tokio::task::JoinHandle;
 
+use crate::mail;
 use crate::settings::Settings;
 use crate::trace::{self, Hook, Trace};
 
@@ -25,6 +26,7 @@ impl Agent for PlaygroundAgent {
         self.trace.enter(Hook::Start)?;
         self.trace.follow(context.members())?;
         self.settings = Settings::read()?;
+        mail::open(context.messenger())?;
         self.settings.agent_start()?.happen().await
     }
 

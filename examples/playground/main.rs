@@ -12,6 +12,7 @@
 mod agent;
 mod beside;
 mod fault;
+mod mail;
 mod routes;
 mod settings;
 mod trace;

@@ -7,17 +7,18 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
-use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Extension, Path, State};
 use axum::http::StatusCode;
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use axum::{Json, Router};
 use futures_util::{Stream, stream};
-use hatchery::{CancellationToken, ClientInfo, WorkerContext};
+use hatchery::{CancellationToken, ClientInfo, Messenger, WorkerContext};
 use rustix::process::{Signal, getpid, kill_process};
 use serde_json::{Value, json};
 
+use crate::mail::{self, Mail};
 use crate::{fault, trace};
 
 /// Between two events of `/stream/{n}`.
@@ -26,7 +27,7 @@ const STREAM_INTERVAL: Duration = Duration::from_millis(100);
 /// What `/grow/{mib}` keeps.
 static KEPT: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
-pub(crate) fn router(context: WorkerContext) -> Router {
+pub(crate) fn router(context: WorkerContext, mail: Mail) -> Router {
     Router::new()
         .route("/", get(|| async { "Hello World" }))
         .route("/ready", get(ready))
@@ -37,6 +38,7 @@ pub(crate) fn router(context: WorkerContext) -> Router {
         .route("/block/{ms}", get(block))
         .route("/echo", post(echo).layer(DefaultBodyLimit::disable()))
         .route("/book/{entry}", post(book))
+        .route("/mail", post(send).layer(Extension(mail)))
         .route("/say/{words}", get(say))
         .route("/abort", any(abort))
         .route("/panic", any(panic))
@@ -120,6 +122,15 @@ async fn book(Path(entry): Path<String>) -> Result<String, (StatusCode, String)>
         Ok(()) => Ok(entry),
         Err(error) => Err((StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
     }
+}
+
+/// Follows a command about messages.
+async fn send(
+    State(messenger): State<Messenger>,
+    Extension(mail): Extension<Mail>,
+    Json(command): Json<mail::Command>,
+) -> Json<Value> {
+    Json(mail::follow(command, &mail, &messenger).await)
 }
 
 /// Writes a line on standard output and one into the log.

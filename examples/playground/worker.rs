@@ -5,6 +5,7 @@ use hatchery::{BoxError, Worker, WorkerContext, async_trait};
 
 use crate::beside;
 use crate::fault::Fault;
+use crate::mail;
 use crate::routes;
 use crate::settings::Settings;
 use crate::trace::{Hook, Trace};
@@ -35,7 +36,8 @@ impl Worker for PlaygroundWorker {
         beside::take(context);
         let fault = self.settings.worker_start()?;
         self.concerning(context, fault).happen().await?;
-        Ok(routes::router(context.clone()))
+        let mail = mail::open(context.messenger())?;
+        Ok(routes::router(context.clone(), mail))
     }
 
     fn connect_info(&self) -> bool {
