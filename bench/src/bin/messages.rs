@@ -71,7 +71,10 @@ async fn broadcast(State(messenger): State<Messenger>, Path(seconds): Path<f64>)
     Ok(rate(count, begun))
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a count of messages is far below 2^52")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a count of messages is far below 2^52"
+)]
 fn rate(count: u64, begun: Instant) -> String {
     (count as f64 / begun.elapsed().as_secs_f64()).to_string()
 }
@@ -80,8 +83,9 @@ async fn echo(State(messenger): State<Messenger>, Path(count): Path<usize>) -> M
     let mut times = Vec::with_capacity(count);
     for _ in 0..count {
         let begun = Instant::now();
-        let answer: Result<String, _> =
-            messenger.request(Target::Agent, "echo", "hello", DEADLINE).await;
+        let answer: Result<String, _> = messenger
+            .request(Target::Agent, "echo", "hello", DEADLINE)
+            .await;
         answer.map_err(failed)?;
         times.push(begun.elapsed());
     }

@@ -304,3 +304,6 @@ fn introduction<D>(member: &Member<D>) -> impl Iterator<Item = Head> + use<D> {
         .into_iter()
         .chain(member.leaving.then_some(leaving))
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,7 +19,8 @@ use super::subscription::Room;
 use super::{Message, Peer, Reply, RequestError};
 use crate::id::Seat;
 use crate::post::{
-    Body, Frame, Frames, Kind, MAX_PACKET, flag, read_sealed, receive_packet, send_packet,
+    Body, Frame, FrameError, Frames, Kind, MAX_PACKET, flag, read_sealed, receive_packet,
+    send_packet,
 };
 use crate::sys;
 
@@ -128,11 +129,21 @@ fn receive(office: &Arc<Office>, socket: &OwnedFd, packet: &mut [u8]) -> io::Res
     let Some(length) = receive_packet(socket, packet, &mut files)? else {
         return Ok(false);
     };
-    let mut files = files.into_iter();
     let bytes = packet.get(..length).unwrap_or_default();
+    take_in(office, bytes, files).map_err(io::Error::other)?;
+    Ok(true)
+}
+
+/// Takes in the frames of a packet.
+pub(super) fn take_in(
+    office: &Arc<Office>,
+    packet: &[u8],
+    files: Vec<OwnedFd>,
+) -> Result<(), FrameError> {
+    let mut files = files.into_iter();
     let mut state = office.state();
-    for frame in Frames::new(bytes) {
-        let frame = frame.map_err(io::Error::other)?;
+    for frame in Frames::new(packet) {
+        let frame = frame?;
         match frame.head.kind {
             Kind::Message | Kind::Request | Kind::Reply | Kind::Refusal => {}
             Kind::Joined => {
@@ -185,7 +196,7 @@ fn receive(office: &Arc<Office>, socket: &OwnedFd, packet: &mut [u8]) -> io::Res
             on_message(office, &state, from, &frame, payload);
         }
     }
-    Ok(true)
+    Ok(())
 }
 
 fn large(file: Option<OwnedFd>, length: u32) -> Result<Bytes, String> {

@@ -317,3 +317,6 @@ impl Messenger {
 fn json<T: Serialize + ?Sized>(payload: &T) -> Result<Vec<u8>, SendError> {
     serde_json::to_vec(payload).map_err(SendError::Encode)
 }
+
+#[cfg(test)]
+mod tests;
