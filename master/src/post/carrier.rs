@@ -24,7 +24,7 @@ use crate::supervisor::Event;
 const TURN: usize = 4;
 /// The bell, among the incarnations that events are about.
 const BELL: u64 = 0;
-/// How soon what the control loop had no room for is told again.
+/// How soon what the control loop had no room for is told again, and what the kernel had no memory for sent again.
 const RETRY: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 10_000_000,
@@ -48,6 +48,8 @@ pub(super) struct Carrier {
     inputs: mpsc::Sender<Input>,
     router: Router<Arc<OwnedFd>>,
     sockets: BTreeMap<u64, Socket>,
+    /// Whether the kernel has refused a packet for another reason than a full socket. Nobody tells when that is over.
+    starved: bool,
     /// What the control loop has to be told and was too busy for.
     untold: Vec<Event>,
     packet: Vec<u8>,
@@ -70,6 +72,7 @@ impl Carrier {
             inputs,
             router: Router::new(limits),
             sockets: BTreeMap::new(),
+            starved: false,
             untold: Vec::new(),
             packet: vec![0; MAX_PACKET],
         })
@@ -81,7 +84,8 @@ impl Carrier {
         let mut ready = Vec::with_capacity(256);
         loop {
             ready.clear();
-            let retry = (!self.untold.is_empty()).then_some(&RETRY);
+            let again = self.starved || !self.untold.is_empty();
+            let retry = again.then_some(&RETRY);
             // It can only be interrupted, and then there is nothing to see.
             let _ = epoll::wait(
                 &self.epoll,
@@ -101,6 +105,7 @@ impl Carrier {
                     self.read(from, TURN);
                 }
             }
+            self.starved = false;
             for to in self.router.addressed() {
                 self.write(to);
             }
@@ -189,7 +194,13 @@ impl Carrier {
                 send_packet(&socket.fd, bytes, &files)
             };
             match sent {
-                Err(error) if is_full(&error) => return self.set_full(to, true),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return self.set_full(to, true);
+                }
+                Err(error) if is_starved(&error) => {
+                    self.starved = true;
+                    return;
+                }
                 // Or it is gone, or about to be: whoever reads or waits for it says so.
                 Ok(()) | Err(_) => self.router.sent(to),
             }
@@ -240,15 +251,10 @@ impl Carrier {
     }
 }
 
-/// Full, or too many descriptors are under way (unix(7)).
-fn is_full(error: &io::Error) -> bool {
-    let full = [
-        Errno::AGAIN,
-        Errno::NOBUFS,
-        Errno::NOMEM,
-        Errno::TOOMANYREFS,
-    ];
-    Errno::from_io_error(error).is_some_and(|errno| full.contains(&errno))
+/// No memory, or too many descriptors are under way (unix(7)).
+fn is_starved(error: &io::Error) -> bool {
+    let starved = [Errno::NOBUFS, Errno::NOMEM, Errno::TOOMANYREFS];
+    Errno::from_io_error(error).is_some_and(|errno| starved.contains(&errno))
 }
 
 fn route(

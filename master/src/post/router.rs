@@ -292,7 +292,7 @@ fn joining<D>(member: &Member<D>) -> Head {
     let slot = member.child.seat.slot();
     let slot = slot.map_or(0, |slot| u64::from(slot) + 1);
     Head {
-        id: u64::from(member.pid) | slot << 32,
+        id: u64::from(member.pid) | (slot << 32),
         ..about(Kind::Joined, member.child.incarnation)
     }
 }

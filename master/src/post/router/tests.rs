@@ -68,7 +68,12 @@ impl Reader {
                     self.gone.insert(peer);
                 }
                 Kind::Open => assert!(!std::mem::replace(&mut self.open, true)),
-                _ => {
+                Kind::Message
+                | Kind::Request
+                | Kind::Reply
+                | Kind::Refusal
+                | Kind::Unanswered
+                | Kind::Room => {
                     assert!(
                         self.open && self.present.contains(&peer),
                         "a stranger speaks"
@@ -165,10 +170,10 @@ fn live(steps: Vec<Step>) {
                 };
                 let topic = topic.as_bytes();
                 let frame = Frame { head, topic, body };
-                let routed = router.route(from.incarnation, &frame, file.as_ref());
+                let outcome = router.route(from.incarnation, &frame, file.as_ref());
                 let many = !matches!(to, To::One(_)) && kind != Kind::Message;
                 let wrong = many || !hatched.contains(&from.incarnation);
-                assert_eq!(routed.is_err(), wrong, "{kind:?} to {to:?}");
+                assert_eq!(outcome.is_err(), wrong, "{kind:?} to {to:?}");
             }
             Step::Carry(which) => {
                 let Some(child) = pick(&children, which) else {
@@ -201,6 +206,9 @@ fn live(steps: Vec<Step>) {
 }
 
 proptest! {
+    // A life is long.
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn whatever_happens_messages_are_in_order_once_and_never_from_strangers(steps in steps()) {
         live(steps);

@@ -27,6 +27,9 @@ use crate::sys;
 /// How many packets are taken before other tasks get their turn.
 const TURN: usize = 8;
 
+/// How soon a packet is sent again that was refused: for want of memory, say, whose end nobody tells.
+const RETRY: Duration = Duration::from_millis(10);
+
 /// How long a process that leaves waits for its last messages to be taken by the master.
 const LAST_POST: Duration = Duration::from_millis(200);
 
@@ -99,7 +102,9 @@ async fn carry(office: &Arc<Office>, socket: &AsyncFd<OwnedFd>) -> io::Result<()
                 drop(readable);
                 tokio::task::yield_now().await;
             }
-            writable = socket.writable(), if !settled => drop(writable?),
+            // Before the next attempt: what is there after it is told anew.
+            writable = socket.writable(), if !settled => writable?.clear_ready(),
+            () = tokio::time::sleep(RETRY), if !settled => {}
             () = office.finishing.cancelled(), if settled => {}
         }
     }
@@ -119,7 +124,12 @@ fn flush(office: &Office, socket: &AsyncFd<OwnedFd>) -> io::Result<bool> {
 
 fn is_full(error: &io::Error) -> bool {
     use rustix::io::Errno;
-    let full = [Errno::AGAIN, Errno::NOBUFS, Errno::TOOMANYREFS];
+    let full = [
+        Errno::AGAIN,
+        Errno::NOBUFS,
+        Errno::NOMEM,
+        Errno::TOOMANYREFS,
+    ];
     Errno::from_io_error(error).is_some_and(|errno| full.contains(&errno))
 }
 

@@ -44,7 +44,12 @@ impl Desk {
 
     fn introduce(&self) {
         for (incarnation, slot) in [(1, 1), (2, 0), (3, 2), (4, 3)] {
-            self.hear(Kind::Joined, 0, incarnation, 10 + incarnation | slot << 32);
+            self.hear(
+                Kind::Joined,
+                0,
+                incarnation,
+                (10 + incarnation) | (slot << 32),
+            );
         }
         self.hear(Kind::Open, 0, 0, 4);
     }

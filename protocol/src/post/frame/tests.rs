@@ -53,7 +53,9 @@ fn borrow((head, topic, body): &Owned) -> Frame<'_> {
 
 fn packet(frames: &[Owned]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    frames.iter().for_each(|f| borrow(f).write(&mut bytes));
+    for frame in frames {
+        borrow(frame).write(&mut bytes);
+    }
     bytes
 }
 
