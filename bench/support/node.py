@@ -71,6 +71,13 @@ class NodeCluster(Side):
         return [find_program("node"), str(PEERS / "cluster.js"), str(port), str(self.workers)]
 
 
+class NodeMessages(NodeCluster):
+    """Workers that talk through the primary."""
+
+    def command(self, _place, port):
+        return [find_program("node"), str(PEERS / "messages.js"), str(port), str(self.workers)]
+
+
 class NodeSingle(Side):
     """One process, without a cluster."""
 

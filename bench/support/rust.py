@@ -27,6 +27,14 @@ class Hatchery(Side):
         return [*argv, "--events", str(place / "events"), "--log-level", "warn"]
 
 
+class Messages(Hatchery):
+    """Agent and workers that talk to each other."""
+
+    def command(self, place, _port):
+        argv = [str(RELEASE / "messages"), "--workers", str(self.workers), "--listen", "127.0.0.1:0"]
+        return [*argv, "--runtime-dir", str(place / "run"), "--events", str(place / "events"), "--log-level", "warn"]
+
+
 class Plain(Side):
     name = "axum::serve"
     ready = r"^ready 127\.0\.0\.1:(\d+)"

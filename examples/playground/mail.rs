@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hatchery::messenger::{Message, PeerEvent, Target};
-use hatchery::{BoxError, Messenger};
+use hatchery::{BoxError, Messenger, WorkerContext};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -110,6 +110,17 @@ pub(crate) fn open(messenger: &Messenger) -> Result<Mail, BoxError> {
     Ok(mail)
 }
 
+/// Lets the agent write down that this worker is about to leave.
+pub(crate) async fn last_words(context: &WorkerContext) -> Result<(), BoxError> {
+    let words = format!("last words of worker {}", context.slot());
+    let deadline = Duration::from_secs(10);
+    let messenger = context.messenger();
+    let booked: Result<(), String> = messenger
+        .request(Target::Agent, "book", &words, deadline)
+        .await?;
+    Ok(booked?)
+}
+
 async fn answer(topic: &str, message: Message, mail: &Mail, messenger: &Messenger) {
     let text = || message.json::<String>().unwrap_or_default();
     let from = message.from;
@@ -140,6 +151,7 @@ async fn answer(topic: &str, message: Message, mail: &Mail, messenger: &Messenge
         "die" => fault::exit(9),
         "book" => {
             let booked = trace::book(&text()).map_err(|error| error.to_string());
+            // What nobody asked for needs no answer.
             drop(message.reply(&booked).await);
         }
         "do" => {

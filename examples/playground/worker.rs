@@ -53,6 +53,9 @@ impl Worker for PlaygroundWorker {
 
     async fn before_close(&mut self, context: &WorkerContext) -> Result<(), BoxError> {
         self.trace.enter(Hook::BeforeClose)?;
+        if std::env::var_os("PLAYGROUND_LAST_WORDS").is_some() {
+            mail::last_words(context).await?;
+        }
         let fault = self.settings.before_close;
         self.concerning(context, fault).happen().await
     }

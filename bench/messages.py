@@ -1,0 +1,127 @@
+#!/usr/bin/env python3
+"""Processes that talk to each other, against Node's cluster.
+
+Started by bench/run, which builds and installs what this needs. bench/README.md says what each row means.
+"""
+
+import os
+import signal
+import sys
+import threading
+import urllib.request
+
+sys.dont_write_bytecode = True
+
+from support import proc, report, wrk  # noqa: E402
+from support.bench import samples  # noqa: E402
+from support.command import run  # noqa: E402
+from support.node import NodeMessages  # noqa: E402
+from support.report import Line  # noqa: E402
+from support.rust import Messages  # noqa: E402
+from support.running import Failed  # noqa: E402
+
+
+def ask(server, path, seconds=60):
+    """What one measurement inside the server says."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.port}{path}", timeout=seconds) as answer:
+            return float(answer.read())
+    except (OSError, ValueError) as error:
+        raise Failed(f"{path}: {error}") from error
+
+
+def on_fresh_server(bench, side, measure):
+    server = bench.start(side)
+    try:
+        return measure(server)
+    finally:
+        server.close()
+
+
+def against_node(bench, row, name, what, unit, workers, path, usual, **target):
+    """A row whose two sides answer the same question."""
+    sides = [Messages(workers), NodeMessages(workers)]
+
+    def measure(side):
+        return on_fresh_server(bench, side, lambda server: ask(server, path))
+
+    found = bench.alternate(name, sides, bench.rounds(usual, quick=1), measure)
+    ours, theirs = (samples(unit, found[side]) for side in sides)
+    return [Line(row, what, ours, "Node cluster", theirs, **target)]
+
+
+def broadcast(bench):
+    """1: deliveries a second."""
+    seconds = 1 if bench.quick else 3
+    what = "100 bytes from a worker to all of 4: deliveries"
+    return against_node(bench, 1, "broadcast", what, "/s", 4, f"/broadcast/{seconds}", 7, ratio_at_least=5)
+
+
+def echo(bench):
+    """2: there and back."""
+    count = 2000 if bench.quick else 20000
+    what = "request and answer, p50: worker and agent; worker and primary"
+    return against_node(bench, 2, "echo", what, "us", 1, f"/echo/{count}", 7, ratio_at_most=1)
+
+
+def large(bench):
+    """3: payloads of 1 MiB."""
+    seconds = 1 if bench.quick else 3
+    what = "payloads of 1 MiB from a worker to another process"
+    return against_node(bench, 3, "large", what, "/s", 2, f"/large/{seconds}", 7, ratio_at_least=5)
+
+
+def flood(bench):
+    """4: requests that others serve while one worker floods another."""
+    if reason := wrk.missing():
+        return [Line(4, "keep-alive while a worker floods another", f"not measured: {reason}")]
+    side = Messages(4)
+
+    def measure(_side):
+        def quiet_and_flooded(server):
+            quiet = wrk.run(server.port, 16, 2.0)["rate"]
+            cpu = proc.cpu_seconds(server.pids())
+            flooder = threading.Thread(target=lambda: ask(server, "/flood/5"))
+            flooder.start()
+            flooded = wrk.run(server.port, 16, 2.0)["rate"]
+            flooder.join()
+            return {"quiet": quiet, "flooded": flooded, "cpu": proc.cpu_seconds(server.pids()) - cpu}
+
+        return on_fresh_server(bench, side, quiet_and_flooded)
+
+    found = bench.alternate("flood", [side], bench.rounds(5, quick=1), measure, warm_up=False)[side]
+    quiet = samples("/s", found, key="quiet")
+    flooded = samples("/s", found, key="flooded")
+    what = "hello on 16 connections while one of 4 workers floods another: requests"
+    return [Line(4, what, flooded, "the same, quiet", quiet, ratio_at_least=0.9)]
+
+
+def stopped(bench):
+    """5: what the master holds for a worker that does not read."""
+    side = Messages(2)
+
+    def measure(_side):
+        def growth(server):
+            master, *children = server.pids()
+            before = proc.memory([master])["Rss"]
+            slots = {int(ask(server, "/whoami")) for _ in range(8)}
+            for pid in sorted(slots)[1:]:
+                os.kill(pid, signal.SIGSTOP)
+            ask(server, "/flood/1")
+            grown = proc.memory([master])["Rss"] - before
+            for pid in children:
+                os.kill(pid, signal.SIGCONT)
+            return grown
+
+        return on_fresh_server(bench, side, growth)
+
+    found = bench.alternate("stopped", [side], bench.rounds(5, quick=1), measure, warm_up=False)
+    what = "flood to a stopped worker, `message_queue` of 1 MiB: growth of the master"
+    return [Line(5, what, samples("MB", found[side]), at_most=4)]
+
+
+ROWS = {"broadcast": broadcast, "echo": echo, "large": large, "flood": flood, "stopped": stopped}
+
+
+if __name__ == "__main__":
+    run("messages", "hatchery's messages against Node's", __doc__, ROWS)
