@@ -52,7 +52,7 @@ fn be_child(app: App, origin: Origin) -> Result<Exit, BootError> {
     logging::child(child.boot());
     Ok(match (role, app.worker) {
         (Role::Worker, Some(worker)) => hatchery_worker::run(child, worker),
-        (Role::Agent, _) => hatchery_agent::run(child, app.agent),
+        (Role::Agent, _) => hatchery_agent::run(child, app.agent, app.version),
         (Role::Worker, None) | (Role::Master, _) => {
             // A master of the same executable refuses to start without a worker.
             say::error("this executable has no worker; its master was started from another one");

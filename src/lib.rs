@@ -56,6 +56,12 @@
 //! With the feature `tls`, an address may name a certificate: `--listen '[::]:443?cert=app.pem&key=app.key'`.
 //! The workers notice when it is renewed, and a session that began on one of them goes on on any other.
 //!
+//! # More than one host
+//!
+//! With the feature `fleet`, the agents of all hosts that run an application meet in a Redis server
+//! (`--fleet redis://host:6379`): they send each other messages, see each other, and hold leases on what one
+//! host alone may do. See `fleet` and `AgentContext::fleet`.
+//!
 //! # Logging
 //!
 //! Use [`tracing`](https://docs.rs/tracing); every line comes out with the process it came from. Install a
@@ -72,6 +78,8 @@ mod systemd;
 pub use app::App;
 pub use async_trait::async_trait;
 pub use axum;
+#[cfg(feature = "fleet")]
+pub use hatchery_agent::fleet;
 pub use hatchery_agent::{Agent, AgentContext, NoAgent, StandDown};
 pub use hatchery_protocol::boot::{ChildSettings, HttpLimits};
 pub use hatchery_protocol::child::members::Snapshot;

@@ -12,12 +12,16 @@
 //!   before the other one's `egg_ready` runs;
 //! - the agent is told to leave only when all workers are gone, so a worker never misses it in a stop.
 //!
+//! With the feature `fleet`, agents of several hosts work together through Redis: see `fleet`.
+//!
 //! Not here: HTTP in any form, and knowledge of the workers beyond who they are.
 
 #![forbid(unsafe_code)]
 
 mod agent;
 mod context;
+#[cfg(feature = "fleet")]
+pub mod fleet;
 mod run;
 
 pub use agent::{Agent, NoAgent};

@@ -11,7 +11,9 @@ use crate::{Agent, AgentContext};
 /// The runtime has one thread: an agent waits more than it computes, and what it does compute belongs
 /// into `tokio::task::spawn_blocking`. Tasks that are still running at the end are dropped, and blocking
 /// ones are left behind: the process is over when this returns.
-pub fn run(child: Child, agent: Box<dyn Agent>) -> Exit {
+///
+/// `version` is the application's own, for what tells others about it.
+pub fn run(child: Child, agent: Box<dyn Agent>, version: Option<String>) -> Exit {
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -22,11 +24,13 @@ pub fn run(child: Child, agent: Box<dyn Agent>) -> Exit {
             return Exit::Internal;
         }
     };
+    let entered = runtime.enter();
     let life = AgentLife {
-        context: AgentContext::new(&child),
+        context: AgentContext::new(&child, version),
         shutdown: child.shutdown(),
         agent,
     };
+    drop(entered);
     let exit = runtime.block_on(life::run(child, life));
     // Not dropped: that would wait for blocking tasks, which nobody can interrupt.
     runtime.shutdown_background();
@@ -59,6 +63,9 @@ impl Life for AgentLife {
     }
 
     async fn before_close(&mut self) -> Result<(), BoxError> {
-        self.agent.before_close(&self.context).await
+        let closed = self.agent.before_close(&self.context).await;
+        #[cfg(feature = "fleet")]
+        self.context.fleet().leave().await;
+        closed
     }
 }

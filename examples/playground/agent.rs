@@ -17,6 +17,8 @@ pub(crate) struct PlaygroundAgent {
     settings: Settings,
     trace: Trace,
     in_office: Option<JoinHandle<()>>,
+    #[cfg(feature = "fleet")]
+    in_fleet: Option<JoinHandle<()>>,
 }
 
 #[async_trait]
@@ -43,6 +45,10 @@ impl Agent for PlaygroundAgent {
                 }
             }
         }));
+        #[cfg(feature = "fleet")]
+        {
+            self.in_fleet = crate::fleet::join_in(context)?;
+        }
         self.settings.agent_egg_ready.happen().await
     }
 
@@ -50,6 +56,10 @@ impl Agent for PlaygroundAgent {
         self.trace.enter(Hook::StandDown)?;
         if let Some(in_office) = self.in_office.take() {
             in_office.await?;
+        }
+        #[cfg(feature = "fleet")]
+        if let Some(in_fleet) = self.in_fleet.take() {
+            in_fleet.await?;
         }
         match self.settings.agent_stand_down {
             None => Ok(StandDown::Leave),
@@ -62,6 +72,10 @@ impl Agent for PlaygroundAgent {
 
     async fn before_close(&mut self, _context: &AgentContext) -> Result<(), BoxError> {
         self.trace.enter(Hook::BeforeClose)?;
+        #[cfg(feature = "fleet")]
+        if let Some(in_fleet) = self.in_fleet.take() {
+            in_fleet.await?;
+        }
         self.settings.before_close.happen().await
     }
 }

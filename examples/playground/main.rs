@@ -12,6 +12,8 @@
 mod agent;
 mod beside;
 mod fault;
+#[cfg(feature = "fleet")]
+mod fleet;
 mod mail;
 mod routes;
 mod settings;

@@ -141,6 +141,33 @@ impl Office {
     }
 }
 
+/// A file of notes, if the environment names one.
+#[cfg(feature = "fleet")]
+#[derive(Debug)]
+pub(crate) struct Notes {
+    file: File,
+    name: &'static str,
+}
+
+#[cfg(feature = "fleet")]
+impl Notes {
+    /// Opens the file that this variable names.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be opened.
+    pub(crate) fn open(name: &'static str) -> Result<Option<Self>, BoxError> {
+        Ok(open(name)?.map(|file| Self { file, name }))
+    }
+
+    /// Adds a line.
+    pub(crate) fn write(&self, note: &impl Serialize) {
+        if let Err(error) = append(&self.file, note) {
+            tracing::error!("{}: {error}", self.name);
+        }
+    }
+}
+
 /// Appends a line to `PLAYGROUND_BOOK`, if it is set.
 ///
 /// # Errors

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hatchery_protocol::boot::{HttpLimits, LogFormat, OnMasterDeath};
+use hatchery_protocol::boot::{FleetBoot, HttpLimits, LogFormat, OnMasterDeath};
 use hatchery_protocol::post::Limits;
 
 use crate::attributes::ChildAttributes;
@@ -57,6 +57,8 @@ pub struct Config {
     pub http: HttpLimits,
     /// What processes may send to each other.
     pub messages: Limits,
+    /// Where the agent meets those of other hosts, if it is to.
+    pub fleet: Option<FleetBoot>,
     /// What children do when their master dies.
     pub on_master_death: OnMasterDeath,
     /// How log lines look.
@@ -108,6 +110,7 @@ impl Config {
             recycle,
             http,
             messages,
+            fleet,
             on_master_death,
             log_format,
             log_level,
@@ -133,6 +136,7 @@ impl Config {
                 messages.max_message != self.messages.max_message,
             ),
             ("message_queue", messages.window != self.messages.window),
+            ("fleet", fleet != self.fleet),
             ("log_format", log_format != self.log_format),
             ("events", events != self.events),
             ("pid_file", pid_file != self.pid_file),

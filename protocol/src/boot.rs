@@ -59,6 +59,9 @@ pub struct Boot {
     /// every worker of this master, so that each resumes what another began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket_secret: Option<Secret>,
+    /// Where an agent meets those of other hosts, if it is to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<FleetBoot>,
     /// The agent's process, when it is ready.
     pub agent: Option<u32>,
     /// The workers that are ready.
@@ -163,6 +166,25 @@ pub struct TlsFiles {
     pub cert: PathBuf,
     /// The certificate's private key, as PEM.
     pub key: PathBuf,
+}
+
+/// Where the hosts that run an application meet. No secret is in it: the agent reads the password itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FleetBoot {
+    /// The address of a Redis server, without user and password.
+    pub address: String,
+    /// Who to be there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The file that holds the password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<PathBuf>,
+    /// Which authorities to trust, as PEM, in place of the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
+    /// How long a lease lasts without a word of its holder's.
+    #[serde(with = "as_millis", rename = "lease_ms")]
+    pub lease: Duration,
 }
 
 /// Which kind of socket a listener is.

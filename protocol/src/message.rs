@@ -257,8 +257,8 @@ mod tests {
     fn golden_boot() {
         use crate::attributes::Attributes;
         use crate::boot::{
-            ChildSettings, Family, HttpLimits, Lane, ListenerBoot, LogFormat, OnMasterDeath,
-            Source, TlsFiles,
+            ChildSettings, Family, FleetBoot, HttpLimits, Lane, ListenerBoot, LogFormat,
+            OnMasterDeath, Source, TlsFiles,
         };
         use crate::id::{ChildId, Seat};
         use crate::secret::Secret;
@@ -312,6 +312,13 @@ mod tests {
                 window: 3,
             }),
             ticket_secret: Some(secret.clone()),
+            fleet: Some(FleetBoot {
+                address: "redis://r".into(),
+                user: None,
+                password_file: Some("/p".into()),
+                ca_file: None,
+                lease: second,
+            }),
             agent: Some(7),
             workers: vec![Member { slot: 0, pid: 8 }],
         }));
@@ -328,7 +335,7 @@ mod tests {
                 r#""proxy_protocol":true,"tls":{"cert":"/c.pem","key":"/k.pem"}}],"lane":{"report_closings":true},"#,
                 r#""post":{"max_message":2,"window":3},"ticket_secret":["#,
                 "7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7",
-                r#"],"agent":7,"#,
+                r#"],"fleet":{"address":"redis://r","password_file":"/p","lease_ms":1000},"agent":7,"#,
                 r#""workers":[{"slot":0,"pid":8}]}"#
             )
         );

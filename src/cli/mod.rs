@@ -121,11 +121,13 @@ fn start(app: &App, sources: Sources, started_by: StartedBy) -> Outcome {
         ));
     }
     let settings = checked(&app.name, sources.clone())?;
+    reached(&settings)?;
     start::run(&app.name, sources, settings, started_by)
 }
 
 fn check(app: &App, sources: Sources) -> Outcome {
-    checked(&app.name, sources)?;
+    let settings = checked(&app.name, sources)?;
+    reached(&settings)?;
     say::answer("configuration ok");
     Ok(Exit::Orderly)
 }
@@ -169,6 +171,12 @@ fn checked(app: &str, sources: Sources) -> Result<Settings, Failure> {
     sentences.extend(config::unusable_certificates(&settings));
     bad_config(sentences)?;
     Ok(settings)
+}
+
+/// Looks at what other machines answer. Apart from [`checked`], for it may take seconds, and a running master has to
+/// read its settings again without them.
+fn reached(settings: &Settings) -> Result<(), Failure> {
+    bad_config(config::unusable_fleet(settings).into_iter().collect())
 }
 
 /// Where the running application answers. Only what is wrong with its name or place matters here: an

@@ -27,6 +27,8 @@ pub(crate) fn contradictions(settings: &Settings) -> Vec<String> {
                 .to_owned(),
         );
     }
+    #[cfg(feature = "fleet")]
+    sentences.extend(super::fleet::contradictions(settings));
     let (weights, workers) = (config.weights.0.len(), config.workers);
     let told = |why: String| match settings.sources.get("weights") {
         Some(source) => format!("`weights` in {source}: {why}"),

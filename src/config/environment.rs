@@ -31,7 +31,7 @@ pub(crate) fn read(
             config = Some(PathBuf::from(value));
         } else if name == WEB_CONCURRENCY {
             web_concurrency = Some(value);
-        } else if name.starts_with(PREFIX) && !name.starts_with(RESERVED) {
+        } else if name.starts_with(PREFIX) && !name.starts_with(RESERVED) && !is_secret(name) {
             read_variable(&mut said, name, &value.to_string_lossy());
         }
     }
@@ -47,6 +47,17 @@ pub(crate) fn read(
         "HATCHERY_PORT and HATCHERY_LISTEN".into(),
     ));
     (said, config)
+}
+
+/// What the agent reads itself. No setting, since settings are shown.
+fn is_secret(name: &str) -> bool {
+    #[cfg(feature = "fleet")]
+    return name == hatchery_agent::fleet::PASSWORD_VARIABLE;
+    #[cfg(not(feature = "fleet"))]
+    {
+        let _ = name;
+        false
+    }
 }
 
 fn read_variable(said: &mut Said, name: &str, value: &str) {

@@ -10,6 +10,8 @@ use hatchery_master::{CpuAffinity, Listen, Strategy};
 use hatchery_protocol::boot::{LogFormat, OnMasterDeath};
 use toml::Value;
 
+#[cfg(feature = "fleet")]
+use super::fleet;
 use super::layer::Layer;
 use super::value::{self, Parsed, Size, Umask, Workers};
 
@@ -139,6 +141,16 @@ pub(crate) const KEYS: &[Key] = &[
     key!(max_requests_per_connection, Number, value::limit),
     key!(max_message, Size, value::message_size),
     key!(message_queue, Size, value::message_size),
+    #[cfg(feature = "fleet")]
+    key!(fleet, Text, fleet::address),
+    #[cfg(feature = "fleet")]
+    key!(fleet_user, Text, fleet::user),
+    #[cfg(feature = "fleet")]
+    key!(fleet_password_file, Text, value::path),
+    #[cfg(feature = "fleet")]
+    key!(fleet_ca_file, Text, value::path),
+    #[cfg(feature = "fleet")]
+    key!(fleet_lease, Time, fleet::lease),
     key!(on_master_death, Text, value::on_master_death),
 ];
 
@@ -223,6 +235,17 @@ impl Show for String {
 impl Show for PathBuf {
     fn show(&self) -> Value {
         Value::String(Path::to_string_lossy(self).into_owned())
+    }
+}
+
+/// Nothing of an address that may hold a secret.
+#[cfg(feature = "fleet")]
+impl Show for fleet::FleetAddress {
+    fn show(&self) -> Value {
+        Value::String(self.checked().map_or_else(
+            |_| "(not shown, for it cannot be used)".to_owned(),
+            |address| address.to_string(),
+        ))
     }
 }
 

@@ -6,6 +6,8 @@ use std::time::Duration;
 use hatchery_master::{CpuAffinity, Listen, Strategy};
 use hatchery_protocol::boot::{LogFormat, OnMasterDeath};
 
+#[cfg(feature = "fleet")]
+use super::fleet::{self, FleetAddress};
 use super::value::{self, Size, Umask, Workers};
 
 /// The settings that one source gives. Flags, variables and the file all become one of these.
@@ -190,6 +192,32 @@ pub(crate) struct Layer {
     /// How much may be under way from one process to another: 64KiB to 256MiB [default: 1MiB]
     #[arg(long, value_name = "SIZE", value_parser = value::message_size)]
     pub(crate) message_queue: Option<Size>,
+
+    /// Where the hosts that run this application meet: the address of a Redis server, as in redis://host:6379;
+    /// rediss://host:6379 with TLS; never with a password [default: this host is on its own]
+    #[cfg(feature = "fleet")]
+    #[arg(long, value_name = "URL", value_parser = fleet::address)]
+    pub(crate) fleet: Option<FleetAddress>,
+
+    /// Who to be there [default: Redis's default user]
+    #[cfg(feature = "fleet")]
+    #[arg(long, value_name = "NAME", value_parser = fleet::user)]
+    pub(crate) fleet_user: Option<String>,
+
+    /// The file that holds the password [default: HATCHERY_FLEET_PASSWORD, if set]
+    #[cfg(feature = "fleet")]
+    #[arg(long, value_name = "FILE", value_parser = value::path)]
+    pub(crate) fleet_password_file: Option<PathBuf>,
+
+    /// Which authorities may vouch for the server, as PEM [default: those of the system]
+    #[cfg(feature = "fleet")]
+    #[arg(long, value_name = "FILE", value_parser = value::path)]
+    pub(crate) fleet_ca_file: Option<PathBuf>,
+
+    /// How long a lease lasts without a word of its holder's, the same on all hosts: 1s to 5m [default: 15s]
+    #[cfg(feature = "fleet")]
+    #[arg(long, value_name = "TIME", value_parser = fleet::lease)]
+    pub(crate) fleet_lease: Option<Duration>,
 
     /// What agent and workers do when the master dies: drain or kill [default: drain]
     #[arg(long, value_name = "ACTION", value_parser = value::on_master_death)]

@@ -15,6 +15,8 @@ mod contradictions;
 mod environment;
 mod error;
 mod file;
+#[cfg(feature = "fleet")]
+mod fleet;
 mod key;
 mod layer;
 mod paths;
@@ -33,6 +35,8 @@ pub(crate) use attributes::unusable_attributes;
 pub(crate) use certificates::unusable_certificates;
 pub(crate) use contradictions::contradictions;
 pub(crate) use error::ConfigError;
+#[cfg(feature = "fleet")]
+pub(crate) use fleet::unusable_fleet;
 pub(crate) use key::Key;
 pub(crate) use layer::Layer;
 pub(crate) use paths::unusable_places;
@@ -44,6 +48,12 @@ pub(crate) use value::{
 
 use said::Said;
 pub(crate) use source::Source;
+
+/// Without the feature there is no fleet that could be unusable.
+#[cfg(not(feature = "fleet"))]
+pub(crate) const fn unusable_fleet(_: &Settings) -> Option<String> {
+    None
+}
 
 /// Every setting.
 pub(crate) const fn keys() -> &'static [Key] {

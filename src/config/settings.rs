@@ -50,6 +50,10 @@ impl Settings {
         let absolute = |path: Option<PathBuf>| path.map(|path| cwd.join(path));
         let seconds =
             |value: Option<Duration>, default| value.unwrap_or(Duration::from_secs(default));
+        #[cfg(feature = "fleet")]
+        let fleet = super::fleet::boot(&layer, cwd);
+        #[cfg(not(feature = "fleet"))]
+        let fleet = None;
         let workers = layer.workers.unwrap_or(Workers::Auto);
         let name = layer.name.unwrap_or_else(|| app.to_owned());
         let config = Config {
@@ -106,6 +110,7 @@ impl Settings {
                 max_message: bytes(layer.max_message, Limits::default().max_message),
                 window: bytes(layer.message_queue, Limits::default().window),
             },
+            fleet,
             on_master_death: layer.on_master_death.unwrap_or_default(),
             log_format: layer.log_format.unwrap_or_default(),
             log_level: layer.log_level.unwrap_or_else(|| "info".to_owned()),
@@ -148,6 +153,10 @@ impl Settings {
             recycle,
             http,
             messages,
+            #[cfg(feature = "fleet")]
+            fleet,
+            #[cfg(not(feature = "fleet"))]
+                fleet: _,
             on_master_death,
             log_format,
             log_level,
@@ -196,6 +205,16 @@ impl Settings {
             max_message: Some(Size(messages.max_message.into())),
             message_queue: Some(Size(messages.window.into())),
             on_master_death: Some(on_master_death),
+            #[cfg(feature = "fleet")]
+            fleet: fleet.as_ref().map(super::fleet::FleetAddress::said),
+            #[cfg(feature = "fleet")]
+            fleet_user: fleet.as_ref().and_then(|fleet| fleet.user.clone()),
+            #[cfg(feature = "fleet")]
+            fleet_password_file: fleet.as_ref().and_then(|fleet| fleet.password_file.clone()),
+            #[cfg(feature = "fleet")]
+            fleet_ca_file: fleet.as_ref().and_then(|fleet| fleet.ca_file.clone()),
+            #[cfg(feature = "fleet")]
+            fleet_lease: fleet.as_ref().map(|fleet| fleet.lease),
         }
     }
 }

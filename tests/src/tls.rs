@@ -32,6 +32,7 @@ impl Stream for TlsStream {
 #[derive(Debug)]
 pub struct Authority {
     root: CertificateDer<'static>,
+    pem: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
@@ -73,9 +74,15 @@ impl Authority {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
-        let root = params.self_signed(&key).unwrap().der().clone();
+        let certificate = params.self_signed(&key).unwrap();
+        let (root, pem) = (certificate.der().clone(), certificate.pem());
         let issuer = Issuer::new(params, key);
-        Self { root, issuer }
+        Self { root, pem, issuer }
+    }
+
+    /// Its own certificate, for who is to trust it.
+    pub fn pem(&self) -> &str {
+        &self.pem
     }
 
     /// Writes a new certificate and its key into a folder. The certificate itself is returned.

@@ -53,3 +53,8 @@ pub fn moment(time: Duration) {
         std::thread::yield_now();
     }
 }
+
+/// As [`pass`], for a task.
+pub async fn pass_in_task(time: Duration) {
+    tokio::time::sleep(time).await;
+}

@@ -103,7 +103,6 @@ fn crates_depend_only_on_what_they_may() {
                 "hatchery-worker",
                 "axum",
                 "hyper",
-                "rustls",
             ],
         ),
         (

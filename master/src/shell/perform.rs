@@ -178,6 +178,10 @@ impl Shell {
                     || self.listeners.iter().any(Listener::counts_connections),
             }),
             post: Some(config.messages),
+            fleet: match child.seat {
+                Seat::Agent => config.fleet.clone(),
+                Seat::Worker(_) => None,
+            },
             ticket_secret: speaks_tls.then(|| self.ticket_secret.clone()),
             agent: self.supervisor.ready_agent(),
             workers: self.supervisor.ready_workers(),
