@@ -83,7 +83,9 @@ pub use hatchery_agent::fleet;
 pub use hatchery_agent::{Agent, AgentContext, NoAgent, StandDown};
 pub use hatchery_protocol::boot::{ChildSettings, HttpLimits};
 pub use hatchery_protocol::child::members::Snapshot;
-pub use hatchery_protocol::child::messenger;
-pub use hatchery_protocol::child::{BoxError, CancellationToken, Context, Members, Messenger};
+pub use hatchery_protocol::child::{
+    BoxError, CancellationToken, Context, Members, Messenger, State,
+};
+pub use hatchery_protocol::child::{messenger, state};
 pub use hatchery_protocol::message::Member;
 pub use hatchery_worker::{ClientInfo, Incoming, RawStream, TlsInfo, Worker, WorkerContext};

@@ -23,6 +23,7 @@ mod context;
 #[cfg(feature = "fleet")]
 pub mod fleet;
 mod run;
+mod state;
 
 pub use agent::{Agent, NoAgent};
 pub use context::AgentContext;

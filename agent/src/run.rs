@@ -4,7 +4,7 @@ use hatchery_protocol::child::life::{self, Life, StandDown};
 use hatchery_protocol::child::{BoxError, Child, Draining, Shutdown};
 use hatchery_protocol::exit::Exit;
 
-use crate::{Agent, AgentContext};
+use crate::{Agent, AgentContext, state};
 
 /// Lives the agent's life to its end. The returned code is what `main` should end with.
 ///
@@ -47,6 +47,8 @@ impl Life for AgentLife {
     const TRAIT: &'static str = "Agent";
 
     async fn start(&mut self) -> Result<(), BoxError> {
+        // Before anybody can ask.
+        state::serve(self.context.messenger())?;
         self.agent.start(&self.context).await
     }
 

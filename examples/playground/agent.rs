@@ -7,6 +7,7 @@ use tokio::task::JoinHandle;
 
 use crate::mail;
 use crate::settings::Settings;
+use crate::state;
 use crate::trace::{self, Hook, Trace};
 
 /// How often it writes that it is in office.
@@ -35,6 +36,7 @@ impl Agent for PlaygroundAgent {
     async fn egg_ready(&mut self, context: &AgentContext) -> Result<(), BoxError> {
         self.trace.enter(Hook::EggReady)?;
         let mut office = trace::Office::open()?;
+        tokio::spawn(state::sign(context.clone()));
         let out_of_office = context.standing_down().clone();
         self.in_office = Some(tokio::spawn(async move {
             let mut tick = tokio::time::interval(TICK);

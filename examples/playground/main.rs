@@ -17,6 +17,7 @@ mod fleet;
 mod mail;
 mod routes;
 mod settings;
+mod state;
 mod trace;
 mod worker;
 

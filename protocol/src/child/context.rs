@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Child, Members, Messenger, Shutdown};
+use super::{Child, Members, Messenger, Shutdown, State};
 use crate::boot::ChildSettings;
 use crate::id::{Generation, Seat};
 
@@ -129,5 +129,10 @@ impl Context {
     /// The way to the other processes of the cluster.
     pub fn messenger(&self) -> &Messenger {
         &self.0.messenger
+    }
+
+    /// Small state that all processes of the cluster share. The agent holds it.
+    pub fn state(&self) -> State {
+        State::new(&self.0.messenger)
     }
 }

@@ -29,6 +29,7 @@ mod output;
 mod shared;
 mod shutdown;
 mod signals;
+pub mod state;
 mod watch;
 
 pub use crate::sys::watched;
@@ -39,6 +40,7 @@ pub use hook::HookError;
 pub use members::Members;
 pub use messenger::Messenger;
 pub use shutdown::{DrainCause, Draining, Shutdown};
+pub use state::State;
 /// Told to handlers and to the agent's loops that open-ended work has to end.
 pub use tokio_util::sync::CancellationToken;
 

@@ -14,6 +14,9 @@ pub enum TopicError {
     /// It is too long.
     #[error("a topic of {0} bytes is too long, {MAX_TOPIC} bytes are allowed")]
     TooLong(usize),
+    /// It is one of this framework's own.
+    #[error("topics that begin with `hatchery/` are reserved")]
+    Reserved,
 }
 
 /// Why a message was not accepted. Nothing of it was sent.

@@ -72,11 +72,26 @@ use replies::Asked;
 #[derive(Debug, Clone)]
 pub struct Messenger {
     office: Arc<Office>,
+    /// Whether topics of this framework's own are meant.
+    own: bool,
 }
+
+/// Topics that begin so are this framework's own: state, followers and the like.
+const RESERVED: &str = "hatchery/";
 
 impl Messenger {
     pub(in crate::child) const fn new(office: Arc<Office>) -> Self {
-        Self { office }
+        Self { office, own: false }
+    }
+
+    /// A handle for topics that begin with `hatchery/`, and for those alone. Not for applications.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn reserved(&self) -> Self {
+        Self {
+            office: Arc::clone(&self.office),
+            own: true,
+        }
     }
 
     /// Sends a message as JSON.
@@ -102,6 +117,7 @@ impl Messenger {
         topic: &str,
         payload: impl Into<Bytes>,
     ) -> Result<Reach, SendError> {
+        self.check(topic)?;
         let payload = self.office.pack(payload.into())?;
         self.office.send(target, topic, &payload)
     }
@@ -212,6 +228,7 @@ impl Messenger {
         deadline: Duration,
     ) -> Result<Reply, RequestError> {
         let until = Instant::now() + deadline;
+        self.check(topic).map_err(SendError::from)?;
         let payload = self.office.pack(payload.into())?;
         self.ask(target, topic, &payload)?.wait(until).await
     }
@@ -260,12 +277,22 @@ impl Messenger {
         deadline: Duration,
     ) -> Result<Replies, RequestError> {
         let until = Instant::now() + deadline;
+        self.check(topic).map_err(SendError::from)?;
         let payload = self.office.pack(payload.into())?;
         let opened = timeout_at(until, self.office.opened()).await;
         opened.map_err(|_| RequestError::Timeout)?;
         let asked = self.office.everybody(target)?;
         let ask = |peer: Peer| (peer, self.ask(peer.into(), topic, &payload));
         Ok(Replies::new(asked.into_iter().map(ask).collect(), until))
+    }
+
+    /// Keeps an application's topics and this framework's apart.
+    fn check(&self, topic: &str) -> Result<(), TopicError> {
+        if topic.starts_with(RESERVED) == self.own {
+            Ok(())
+        } else {
+            Err(TopicError::Reserved)
+        }
     }
 
     fn ask(&self, target: Target, topic: &str, payload: &Packed) -> Result<Asked, SendError> {
@@ -284,6 +311,7 @@ impl Messenger {
     ///
     /// The topic cannot be one.
     pub fn subscribe(&self, topic: &str) -> Result<Subscription, TopicError> {
+        self.check(topic)?;
         self.office.subscribe(topic)
     }
 

@@ -407,3 +407,24 @@ fn bad_topics_and_payloads_are_refused() {
         Err(SendError::Encode(_))
     ));
 }
+
+#[tokio::test]
+async fn topics_of_applications_and_of_the_framework_are_kept_apart() {
+    let desk = Desk::open();
+    let (theirs, ours) = (&desk.messenger, desk.messenger.reserved());
+    let second = Duration::from_secs(1);
+    for (messenger, topic) in [(theirs, "hatchery/x"), (&ours, "x")] {
+        let reserved = |sent: &SendError| matches!(sent, SendError::Topic(TopicError::Reserved));
+        let subscribed = messenger.subscribe(topic).unwrap_err();
+        assert_eq!(subscribed, TopicError::Reserved);
+        let sent = messenger.send(Target::All, topic, &1).unwrap_err();
+        assert!(reserved(&sent));
+        let asked = messenger.request::<_, u8>(Target::Agent, topic, &1, second);
+        assert!(matches!(asked.await, Err(RequestError::Send(error)) if reserved(&error)));
+        let asked = messenger.request_all(Target::All, topic, &1, second).await;
+        assert!(matches!(asked, Err(RequestError::Send(error)) if reserved(&error)));
+    }
+    assert!(theirs.subscribe("hatchery").is_ok());
+    assert!(ours.subscribe("hatchery/x").is_ok());
+    assert!(ours.send(Target::All, "hatchery/x", &1).is_ok());
+}
