@@ -6,13 +6,15 @@ use hatchery_protocol::child::{Child, Context};
 
 #[cfg(feature = "fleet")]
 use crate::fleet::Fleet;
+use crate::leader::{LeadError, Leader, Leaders};
 
 /// Who this agent is, and how it hears of its cluster. Cheap to clone: tasks take their own.
 ///
-/// Everything is in the [`Context`] that it dereferences to.
+/// Most is in the [`Context`] that it dereferences to.
 #[derive(Debug, Clone)]
 pub struct AgentContext {
     context: Context,
+    leaders: Leaders,
     #[cfg(feature = "fleet")]
     fleet: Fleet,
 }
@@ -24,10 +26,25 @@ impl AgentContext {
         #[cfg(not(feature = "fleet"))]
         drop(version);
         Self {
+            leaders: Leaders::default(),
             #[cfg(feature = "fleet")]
             fleet: join(child, &context, version),
             context,
         }
+    }
+
+    pub(crate) const fn leaders(&self) -> &Leaders {
+        &self.leaders
+    }
+
+    /// Makes a client known that all processes of the cluster use, by [`Context::follower`] with this name. To be
+    /// called in [`Agent::start`](crate::Agent::start), so that nobody asks for it in vain.
+    ///
+    /// # Errors
+    ///
+    /// The name is empty, or taken.
+    pub fn lead(&self, name: &str, leader: impl Leader) -> Result<(), LeadError> {
+        self.leaders.add(name, Box::new(leader))
     }
 
     /// The hosts that run this application. Without the setting `fleet` its calls say that there is none.

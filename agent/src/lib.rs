@@ -22,6 +22,7 @@ mod agent;
 mod context;
 #[cfg(feature = "fleet")]
 pub mod fleet;
+mod leader;
 mod run;
 mod state;
 
@@ -29,4 +30,5 @@ pub use agent::{Agent, NoAgent};
 pub use context::AgentContext;
 pub use hatchery_protocol::child::BoxError;
 pub use hatchery_protocol::child::life::StandDown;
+pub use leader::{Feed, LeadError, Leader};
 pub use run::run;

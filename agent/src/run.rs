@@ -4,7 +4,7 @@ use hatchery_protocol::child::life::{self, Life, StandDown};
 use hatchery_protocol::child::{BoxError, Child, Draining, Shutdown};
 use hatchery_protocol::exit::Exit;
 
-use crate::{Agent, AgentContext, state};
+use crate::{Agent, AgentContext, leader, state};
 
 /// Lives the agent's life to its end. The returned code is what `main` should end with.
 ///
@@ -49,6 +49,7 @@ impl Life for AgentLife {
     async fn start(&mut self) -> Result<(), BoxError> {
         // Before anybody can ask.
         state::serve(self.context.messenger())?;
+        leader::serve((*self.context).clone(), self.context.leaders().clone())?;
         self.agent.start(&self.context).await
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Child, Members, Messenger, Shutdown, State};
+use super::{Child, Follower, Members, Messenger, Shutdown, State};
 use crate::boot::ChildSettings;
 use crate::id::{Generation, Seat};
 
@@ -134,5 +134,10 @@ impl Context {
     /// Small state that all processes of the cluster share. The agent holds it.
     pub fn state(&self) -> State {
         State::new(&self.0.messenger)
+    }
+
+    /// The client that the agent holds by that name. There is one, or not, when it is used.
+    pub fn follower(&self, leader: &str) -> Follower {
+        Follower::new(&self.0.messenger, leader)
     }
 }

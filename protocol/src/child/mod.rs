@@ -16,6 +16,7 @@
 mod attributes;
 mod boot;
 mod context;
+pub mod follower;
 pub mod gauge;
 mod group;
 mod hook;
@@ -36,6 +37,7 @@ pub use crate::sys::watched;
 pub use attributes::AttributeError;
 pub use boot::{BootError, Child, Origin, Sockets};
 pub use context::Context;
+pub use follower::Follower;
 pub use hook::HookError;
 pub use members::Members;
 pub use messenger::Messenger;
