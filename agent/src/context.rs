@@ -33,7 +33,7 @@ impl AgentContext {
         }
     }
 
-    pub(crate) const fn leaders(&self) -> &Leaders {
+    pub(crate) fn leaders(&self) -> &Leaders {
         &self.leaders
     }
 
