@@ -80,11 +80,13 @@ pub use async_trait::async_trait;
 pub use axum;
 #[cfg(feature = "fleet")]
 pub use hatchery_agent::fleet;
-pub use hatchery_agent::{Agent, AgentContext, Feed, LeadError, Leader, NoAgent, StandDown};
+pub use hatchery_agent::{
+    Agent, AgentContext, Feed, LeadError, Leader, NoAgent, StandDown, schedule,
+};
 pub use hatchery_protocol::boot::{ChildSettings, HttpLimits};
 pub use hatchery_protocol::child::members::Snapshot;
 pub use hatchery_protocol::child::{
-    BoxError, CancellationToken, Context, Follower, Members, Messenger, State,
+    BoxError, CancellationToken, Context, Follower, Job, Members, Messenger, State,
 };
 pub use hatchery_protocol::child::{follower, messenger, state};
 pub use hatchery_protocol::message::Member;

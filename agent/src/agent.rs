@@ -5,6 +5,7 @@ use hatchery_protocol::child::BoxError;
 use hatchery_protocol::child::life::StandDown;
 
 use crate::AgentContext;
+use crate::schedule::Schedule;
 
 /// The code of an application that must exist once per host.
 ///
@@ -61,6 +62,35 @@ pub trait Agent: Send + Sync + 'static {
     ///
     /// Whatever keeps the agent from working. The process ends and the error is quoted to the operator.
     async fn start(&mut self, context: &AgentContext) -> Result<(), BoxError>;
+
+    /// What is to be run at certain times, once per host. Asked for once, when [`start`](Self::start) has returned.
+    /// What makes no sense fails the start.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use hatchery_agent::schedule::Schedule;
+    /// use hatchery_agent::{Agent, AgentContext, BoxError};
+    ///
+    /// struct Nightly;
+    ///
+    /// #[async_trait::async_trait]
+    /// impl Agent for Nightly {
+    ///     async fn start(&mut self, _context: &AgentContext) -> Result<(), BoxError> {
+    ///         Ok(())
+    ///     }
+    ///
+    ///     fn schedules(&self) -> Vec<Schedule> {
+    ///         vec![
+    ///             // Run by a worker that has registered a job of that name.
+    ///             Schedule::cron("report", "30 2 * * *").zone("Europe/Berlin"),
+    ///             Schedule::every("sweep", Duration::from_secs(60)).in_agent(|_job| async { Ok(()) }),
+    ///         ]
+    ///     }
+    /// }
+    /// ```
+    fn schedules(&self) -> Vec<Schedule> {
+        Vec::new()
+    }
 
     /// Every process of the cluster is ready, and addresses listen. Once in the life of a process; an
     /// agent that replaces another gets its own.

@@ -24,6 +24,7 @@ mod context;
 pub mod fleet;
 mod leader;
 mod run;
+pub mod schedule;
 mod state;
 
 pub use agent::{Agent, NoAgent};

@@ -2,9 +2,16 @@
 
 use hatchery_protocol::child::life::{self, Life, StandDown};
 use hatchery_protocol::child::{BoxError, Child, Draining, Shutdown};
+use hatchery_protocol::clock::monotonic;
 use hatchery_protocol::exit::Exit;
+use std::time::Duration;
 
+use crate::schedule::Office;
 use crate::{Agent, AgentContext, leader, state};
+
+/// How long runs in the agent have when another one is about to take over. The hook `stand_down` has to fit into the
+/// same second.
+const STAND_DOWN: Duration = Duration::from_millis(400);
 
 /// Lives the agent's life to its end. The returned code is what `main` should end with.
 ///
@@ -28,6 +35,7 @@ pub fn run(child: Child, agent: Box<dyn Agent>, version: Option<String>) -> Exit
     let life = AgentLife {
         context: AgentContext::new(&child, version),
         shutdown: child.shutdown(),
+        office: Office::new(&child),
         agent,
     };
     drop(entered);
@@ -41,6 +49,7 @@ struct AgentLife {
     agent: Box<dyn Agent>,
     context: AgentContext,
     shutdown: Shutdown,
+    office: Office,
 }
 
 impl Life for AgentLife {
@@ -50,19 +59,33 @@ impl Life for AgentLife {
         // Before anybody can ask.
         state::serve(self.context.messenger())?;
         leader::serve((*self.context).clone(), self.context.leaders().clone())?;
-        self.agent.start(&self.context).await
+        self.agent.start(&self.context).await?;
+        Ok(self.office.take(self.agent.schedules())?)
     }
 
     async fn egg_ready(&mut self) -> Result<(), BoxError> {
+        self.office
+            .open(&self.context)
+            .map_err(|error| format!("schedules cannot begin: {error}"))?;
         self.agent.egg_ready(&self.context).await
     }
 
     async fn stand_down(&mut self) -> Result<StandDown, BoxError> {
+        self.office.close(STAND_DOWN).await;
         self.agent.stand_down(&self.context).await
     }
 
-    async fn drain(&mut self, _order: Draining) {
+    async fn drain(&mut self, order: Draining) {
         self.shutdown.token().cancel();
+        let left = order.deadline.saturating_sub(monotonic());
+        tokio::select! {
+            () = self.office.close(left) => {}
+            // Sooner than it was said at first.
+            hastened = self.shutdown.hastened(order) => {
+                let left = hastened.deadline.saturating_sub(monotonic());
+                self.office.close(left).await;
+            }
+        }
     }
 
     async fn before_close(&mut self) -> Result<(), BoxError> {

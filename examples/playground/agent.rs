@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use hatchery::schedule::Schedule;
 use hatchery::{Agent, AgentContext, BoxError, StandDown, async_trait};
 use tokio::task::JoinHandle;
 
+use crate::jobs;
 use crate::mail;
 use crate::settings::Settings;
 use crate::state;
@@ -20,6 +22,7 @@ pub(crate) struct PlaygroundAgent {
     in_office: Option<JoinHandle<()>>,
     #[cfg(feature = "fleet")]
     in_fleet: Option<JoinHandle<()>>,
+    schedules: Vec<Schedule>,
 }
 
 #[async_trait]
@@ -29,8 +32,13 @@ impl Agent for PlaygroundAgent {
         self.trace.enter(Hook::Start)?;
         self.trace.follow(context.members())?;
         self.settings = Settings::read()?;
+        self.schedules = jobs::schedules()?;
         mail::open(context.messenger())?;
         self.settings.agent_start()?.happen().await
+    }
+
+    fn schedules(&self) -> Vec<Schedule> {
+        self.schedules.clone()
     }
 
     async fn egg_ready(&mut self, context: &AgentContext) -> Result<(), BoxError> {

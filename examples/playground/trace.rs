@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 
-use hatchery::{BoxError, Members};
+use hatchery::{BoxError, Job, Members};
 use serde::Serialize;
 
 use crate::settings;
@@ -165,6 +165,56 @@ impl Notes {
         if let Err(error) = append(&self.file, note) {
             tracing::error!("{}: {error}", self.name);
         }
+    }
+}
+
+/// Where jobs write that they were run, so that anybody can see what was run how often, and where.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    slot: Option<u32>,
+    file: Option<File>,
+}
+
+impl Ledger {
+    /// Opens `PLAYGROUND_JOBS`, if it is set.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be opened.
+    pub(crate) fn open(slot: Option<u32>) -> Result<Self, BoxError> {
+        let file = open("PLAYGROUND_JOBS")?;
+        Ok(Self { slot, file })
+    }
+
+    /// Writes that a run begins, or has ended.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub(crate) fn write(&self, run: &Job, step: &'static str) -> Result<(), BoxError> {
+        #[derive(Serialize)]
+        struct Line<'a> {
+            schedule: &'a str,
+            number: u64,
+            attempt: u32,
+            step: &'static str,
+            slot: Option<u32>,
+            pid: u32,
+            due_ms: u64,
+        }
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
+        let line = Line {
+            schedule: run.schedule(),
+            number: run.number(),
+            attempt: run.attempt(),
+            step,
+            slot: self.slot,
+            pid: std::process::id(),
+            due_ms: run.due_ms(),
+        };
+        append(file, &line)
     }
 }
 

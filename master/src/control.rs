@@ -148,6 +148,16 @@ async fn answer(mut stream: UnixStream, inputs: &mpsc::Sender<Input>) {
                 let events = ask(inputs, |to| Input::Follow { to, stop: true }).await?;
                 follow(&mut stream, events).await
             }
+            Request::Schedule { name, command } => {
+                let input = |to| Input::Schedule { name, command, to };
+                let asked = tokio::select! {
+                    asked = ask(inputs, input) => asked?,
+                    // A run goes on without its operator.
+                    () = left(&stream) => return Ok(()),
+                };
+                let (error, notes) = (asked.err(), Vec::new());
+                reply(&mut stream, &Reply::Finished { error, notes }).await
+            }
             Request::Upgrade => carry_out(&mut stream, inputs, Wish::Upgrade).await,
         }
     };

@@ -18,6 +18,7 @@ mod front;
 mod handoff;
 mod journal;
 mod launch;
+mod ledger;
 mod link;
 mod listener;
 mod metrics;

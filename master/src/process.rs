@@ -7,7 +7,7 @@ use std::time::Duration;
 use hatchery_protocol::PROTOCOL_VERSION;
 use hatchery_protocol::clock::monotonic;
 use hatchery_protocol::diagnosis::Diagnosis;
-use hatchery_protocol::id::ChildId;
+use hatchery_protocol::id::{ChildId, Seat};
 use hatchery_protocol::message::{FromChild, Gauges, ToChild, clip};
 use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_send_signal, waitid,
@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::cgroup::OomCounter;
+use crate::ledger::Ledger;
 use crate::link::{Link, LinkReader};
 use crate::output::{Output, Stream, Tail, relay};
 use crate::shell::Input;
@@ -60,6 +61,7 @@ impl Process {
         output: &Output,
         inputs: mpsc::Sender<Input>,
         oom: Arc<Mutex<OomCounter>>,
+        ledger: Arc<Mutex<Ledger>>,
     ) -> std::io::Result<Self> {
         let link = Arc::new(Link::new(spawned.link)?);
         let pidfd = Arc::new(sys::readable(spawned.pidfd)?);
@@ -77,6 +79,7 @@ impl Process {
                 child,
                 Arc::clone(&link),
                 Arc::clone(&heard),
+                ledger,
                 tail.clone(),
                 inputs.clone(),
             )),
@@ -166,6 +169,7 @@ async fn read(
     child: ChildId,
     link: Arc<Link>,
     heard: Arc<Mutex<Heard>>,
+    ledger: Arc<Mutex<Ledger>>,
     tail: Tail,
     inputs: mpsc::Sender<Input>,
 ) {
@@ -199,6 +203,15 @@ async fn read(
                 lock(&heard).runtime_at = Some(monotonic());
                 Event::Ready { child }
             }
+            Ok(Some(FromChild::Schedule(news))) if child.seat == Seat::Agent => {
+                let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
+                ledger.hear(child, *news);
+                continue;
+            }
+            Ok(Some(FromChild::Schedule(_))) => Event::LinkBroken {
+                child,
+                reason: "it speaks of schedules, which are the agent's".to_owned(),
+            },
             Ok(Some(FromChild::StoodDown)) => Event::StoodDown { child },
             Ok(Some(FromChild::Failed { mut message, .. })) => {
                 clip(&mut message);

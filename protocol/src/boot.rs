@@ -62,6 +62,9 @@ pub struct Boot {
     /// Where an agent meets those of other hosts, if it is to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fleet: Option<FleetBoot>,
+    /// The jobs that the agent's schedules run on workers: a worker has to know them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub jobs: Vec<String>,
     /// The agent's process, when it is ready.
     pub agent: Option<u32>,
     /// The workers that are ready.

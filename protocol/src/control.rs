@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::event::EventRecord;
 use crate::exit::{Exit, ExitKind};
 use crate::id::{Generation, Slot};
+use crate::schedule::{Command, ScheduleStatus};
 
 /// What an operator asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +30,13 @@ pub enum Request {
         /// The agent, too.
         #[serde(default)]
         agent: bool,
+    },
+    /// Do something with a schedule. Answered with one [`Reply::Finished`], for a run when it has ended.
+    Schedule {
+        /// Its name.
+        name: String,
+        /// What.
+        command: Command,
     },
     /// Change the number of workers. Answered as [`Request::Reload`].
     Scale {
@@ -125,6 +133,9 @@ pub struct Status {
     pub workers: Vec<WorkerStatus>,
     /// The addresses, in the order they were given.
     pub listeners: Vec<ListenerStatus>,
+    /// What the agent runs at certain times, by name.
+    #[serde(default)]
+    pub schedules: Vec<ScheduleStatus>,
 }
 
 /// What the cluster as a whole is doing.
@@ -272,6 +283,14 @@ mod tests {
             json(&Request::Reload { agent: true }),
             r#"{"request":"reload","agent":true}"#
         );
+        let schedule = Request::Schedule {
+            name: "report".into(),
+            command: Command::Run,
+        };
+        assert_eq!(
+            json(&schedule),
+            r#"{"request":"schedule","name":"report","command":"run"}"#
+        );
         for (to, golden) in [
             (Scale::Workers(4), r#"{"workers":4}"#),
             (Scale::OneMore, r#""one-more""#),
@@ -354,6 +373,7 @@ mod tests {
                 strategy: "shared".into(),
                 accepted: 6,
             }],
+            schedules: Vec::new(),
         };
         assert_eq!(
             json(&status),
@@ -362,7 +382,7 @@ mod tests {
                 r#""master":{"pid":1,"background":false},"agent":{"pid":null,"state":"waiting","restarts":4},"#,
                 r#""workers":[{"slot":0,"pid":3,"state":"ready","generation":1,"restarts":0,"#,
                 r#""connections":1,"in_flight":2,"requests":3,"rss_bytes":4,"lag_ms":5,"last_exit":null,"last_exit_kind":null}],"#,
-                r#""listeners":[{"address":"127.0.0.1:80","strategy":"shared","accepted":6}]}"#
+                r#""listeners":[{"address":"127.0.0.1:80","strategy":"shared","accepted":6}],"schedules":[]}"#
             )
         );
     }

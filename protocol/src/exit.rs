@@ -13,7 +13,7 @@ use std::process::ExitCode;
 pub enum Exit {
     /// 0: an orderly stop, or a command that did what it was asked.
     Orderly,
-    /// 1: a child whose hook failed. Seen by the master only.
+    /// 1: a child whose hook failed, or a run of a schedule that an operator asked for and that did not succeed.
     HookFailed,
     /// 2: the command line makes no sense.
     Usage,

@@ -20,6 +20,7 @@
 //! | [`socket`] | what accept(2) says |
 //! | [`exit`] | exit codes, documented once |
 //! | [`proxy`] | for whom a proxy speaks |
+//! | [`schedule`] | what is known of a schedule |
 //! | [`secret`] | bytes that nobody may see |
 //! | `child` | the child's side of the link (feature `child`) |
 
@@ -40,6 +41,7 @@ pub mod id;
 pub mod message;
 pub mod post;
 pub mod proxy;
+pub mod schedule;
 pub mod secret;
 pub mod socket;
 mod sys;

@@ -13,6 +13,7 @@ use crate::boot::Boot;
 use crate::clock::as_millis;
 use crate::diagnosis::Diagnosis;
 use crate::id::Slot;
+use crate::schedule::{ScheduleNews, ScheduleOrder};
 use crate::wire::{Frame, FrameError, Kind, encode};
 
 /// From the master to a child.
@@ -50,6 +51,8 @@ pub enum ToChild {
     /// Another agent is about to take over: end what may run only once. Answered with
     /// [`FromChild::StoodDown`], or by leaving. Agents alone hear this, once in their lives at most.
     StandDown,
+    /// About schedules. Agents alone hear this.
+    Schedule(Box<ScheduleOrder>),
     /// Stop: take no new work, finish what is there, close, leave.
     Drain {
         /// How long this may take altogether. At the end of it the child gives up what is left.
@@ -83,6 +86,8 @@ pub enum FromChild {
     Beat(Gauges),
     /// The answer to [`ToChild::Diagnose`]. Sent by the watch thread, whatever the runtime does.
     Diagnosis(Box<Diagnosis>),
+    /// About schedules. Agents alone say this.
+    Schedule(Box<ScheduleNews>),
 }
 
 /// A ready worker, as its peers see it.
@@ -170,6 +175,7 @@ pub fn read_message<'a, M: Deserialize<'a>>(frame: &'a Frame) -> Result<M, Messa
 mod tests {
     use super::*;
     use crate::diagnosis::RequestInFlight;
+    use crate::schedule::Command;
 
     fn json<M: Serialize>(message: &M) -> String {
         serde_json::to_string(message).unwrap()
@@ -218,6 +224,21 @@ mod tests {
             (json(&ToChild::Diagnose), r#"{"type":"diagnose"}"#),
             (json(&ToChild::StandDown), r#"{"type":"stand-down"}"#),
             (json(&FromChild::StoodDown), r#"{"type":"stood-down"}"#),
+            (
+                json(&ToChild::Schedule(Box::new(ScheduleOrder::Asked {
+                    number: 3,
+                    name: "a".into(),
+                    command: Command::Run,
+                }))),
+                r#"{"type":"schedule","order":"asked","number":3,"name":"a","command":"run"}"#,
+            ),
+            (
+                json(&FromChild::Schedule(Box::new(ScheduleNews::Answer {
+                    order: 3,
+                    error: None,
+                }))),
+                r#"{"type":"schedule","news":"answer","order":3}"#,
+            ),
             (
                 json(&ToChild::Drain {
                     budget: Duration::from_secs(30),
@@ -319,6 +340,7 @@ mod tests {
                 ca_file: None,
                 lease: second,
             }),
+            jobs: vec!["report".into()],
             agent: Some(7),
             workers: vec![Member { slot: 0, pid: 8 }],
         }));
@@ -335,7 +357,7 @@ mod tests {
                 r#""proxy_protocol":true,"tls":{"cert":"/c.pem","key":"/k.pem"}}],"lane":{"report_closings":true},"#,
                 r#""post":{"max_message":2,"window":3},"ticket_secret":["#,
                 "7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7",
-                r#"],"fleet":{"address":"redis://r","password_file":"/p","lease_ms":1000},"agent":7,"#,
+                r#"],"fleet":{"address":"redis://r","password_file":"/p","lease_ms":1000},"jobs":["report"],"agent":7,"#,
                 r#""workers":[{"slot":0,"pid":8}]}"#
             )
         );

@@ -76,6 +76,11 @@ pub(super) enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Show what the running application does at certain times, and change that
+    Schedule {
+        #[command(subcommand)]
+        action: ScheduleVerb,
+    },
     /// Print the running application's metrics in Prometheus' text format
     Metrics {
         #[command(flatten)]
@@ -104,6 +109,35 @@ pub(super) enum Verb {
     },
     /// Show the effective configuration as TOML, and where each value comes from
     PrintConfig(Box<Sources>),
+}
+
+/// What can be done with schedules.
+#[derive(Debug, Subcommand)]
+pub(super) enum ScheduleVerb {
+    /// Show all schedules, when they are due and how their last runs went
+    List {
+        #[command(flatten)]
+        target: Target,
+        /// As one JSON array
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run one now, also one that is disabled, and wait for its end
+    Run(OneSchedule),
+    /// Let one run by itself
+    Enable(OneSchedule),
+    /// Do not let one run by itself, until it is enabled again; also not after a reload
+    Disable(OneSchedule),
+}
+
+/// Which schedule is meant.
+#[derive(Debug, Args)]
+pub(super) struct OneSchedule {
+    /// The schedule's name
+    #[arg(value_name = "SCHEDULE")]
+    pub(super) schedule: String,
+    #[command(flatten)]
+    pub(super) target: Target,
 }
 
 /// The settings, as far as the command line gives them.

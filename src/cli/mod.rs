@@ -1,4 +1,4 @@
-//! The commands: `myapp start | stop | reload | scale | restart | upgrade | status | events | check | print-config | systemd-unit`.
+//! The commands: `myapp start | stop | reload | scale | restart | upgrade | status | schedule | events | check | print-config | systemd-unit`.
 
 mod args;
 mod client;
@@ -8,6 +8,7 @@ mod metrics;
 mod restart;
 mod rollout;
 pub(crate) mod say;
+mod schedule;
 mod start;
 mod status;
 mod stop;
@@ -19,10 +20,11 @@ use std::path::PathBuf;
 use hatchery_master::StartedBy;
 use hatchery_protocol::control::Request;
 use hatchery_protocol::exit::Exit;
+use hatchery_protocol::schedule::Command;
 
 use crate::app::App;
 use crate::config::{self, ConfigError, Inputs, Settings};
-use args::{Sources, Target, Verb};
+use args::{ScheduleVerb, Sources, Target, Verb};
 use client::Client;
 
 /// Does what the command line asks. `started_by` counts for `start`, and tells that this process is to become
@@ -78,6 +80,7 @@ pub(crate) fn run(app: &App, started_by: StartedBy) -> Exit {
         Some(Verb::Status { target, json }) => {
             reach(app, target).and_then(|client| status::run(&client, json))
         }
+        Some(Verb::Schedule { action }) => schedule(app, action),
         Some(Verb::Metrics { target }) => {
             reach(app, target).and_then(|client| metrics::run(&client))
         }
@@ -123,6 +126,18 @@ fn start(app: &App, sources: Sources, started_by: StartedBy) -> Outcome {
     let settings = checked(&app.name, sources.clone())?;
     reached(&settings)?;
     start::run(&app.name, sources, settings, started_by)
+}
+
+fn schedule(app: &App, verb: ScheduleVerb) -> Outcome {
+    let (which, command) = match verb {
+        ScheduleVerb::List { target, json } => {
+            return reach(app, target).and_then(|client| schedule::list(&client, json));
+        }
+        ScheduleVerb::Run(which) => (which, Command::Run),
+        ScheduleVerb::Enable(which) => (which, Command::Enable),
+        ScheduleVerb::Disable(which) => (which, Command::Disable),
+    };
+    reach(app, which.target).and_then(|client| schedule::command(&client, which.schedule, command))
 }
 
 fn check(app: &App, sources: Sources) -> Outcome {

@@ -8,7 +8,7 @@ use hatchery_protocol::exit::Exit;
 
 use super::client::Client;
 use super::table::aligned;
-use super::{Outcome, say};
+use super::{Outcome, say, schedule};
 
 /// Asks the master and prints what it says.
 pub(super) fn run(client: &Client, json: bool) -> Outcome {
@@ -32,7 +32,7 @@ pub(super) fn run(client: &Client, json: bool) -> Outcome {
 
 fn readable(status: &Status) -> String {
     let uptime = Duration::from_secs(status.uptime_ms / 1000);
-    format!(
+    let mut text = format!(
         "{} is {}, up {}, generation {}, hatchery {}\n\n{}\n{}",
         status.name,
         status.state.as_str(),
@@ -41,7 +41,15 @@ fn readable(status: &Status) -> String {
         status.version,
         aligned(&processes(status)),
         aligned(&listeners(status)),
-    )
+    );
+    if !status.schedules.is_empty() {
+        text.push('\n');
+        text.push_str(&schedule::readable(
+            &status.schedules,
+            schedule::wall_clock(),
+        ));
+    }
+    text
 }
 
 fn processes(status: &Status) -> Vec<Vec<String>> {
@@ -159,6 +167,7 @@ mod tests {
                 strategy: "shared".into(),
                 accepted: 1234,
             }],
+            schedules: Vec::new(),
         };
         assert_eq!(
             readable(&status),

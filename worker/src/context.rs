@@ -4,11 +4,13 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::extract::FromRef;
-use hatchery_protocol::child::{Child, Context, Messenger};
+use hatchery_protocol::child::job::Handler;
+use hatchery_protocol::child::{BoxError, Child, Context, Job, Messenger};
 use hatchery_protocol::id::Slot;
 use tokio::net::UdpSocket;
 
 use crate::Incoming;
+use crate::jobs::Jobs;
 use crate::listeners::Listeners;
 
 /// Who this worker is, and how it hears of its cluster. Cheap to clone: handlers take their own.
@@ -22,6 +24,7 @@ pub struct WorkerContext(Arc<Facts>);
 struct Facts {
     context: Context,
     listeners: Listeners,
+    jobs: Jobs,
 }
 
 impl WorkerContext {
@@ -29,7 +32,12 @@ impl WorkerContext {
         Self(Arc::new(Facts {
             context: Context::new(child),
             listeners,
+            jobs: Jobs::default(),
         }))
+    }
+
+    pub(crate) fn jobs(&self) -> &Jobs {
+        &self.0.jobs
     }
 
     pub(crate) fn listeners(&self) -> &Listeners {
@@ -41,6 +49,39 @@ impl WorkerContext {
     pub fn slot(&self) -> Slot {
         // `Origin::boot` refuses a seat of another role, so a worker always has a slot.
         self.seat().slot().unwrap_or_default()
+    }
+
+    /// Names a job that the agent's schedules may run here. To be called in [`Worker::start`](crate::Worker::start):
+    /// a worker that does not know a job that a schedule needs fails to start.
+    ///
+    /// A run that fails, panics or takes longer than the schedule allows is the schedule's affair: it is logged and shown
+    /// by `schedule list`, and the worker goes on. A worker that leaves finishes its runs in the time it has to drain;
+    /// [`Job::closing`] is cancelled then. Several runs may go on at once; long computing belongs into
+    /// `tokio::task::spawn_blocking`, for it would keep requests waiting.
+    ///
+    /// ```
+    /// use axum::Router;
+    /// use hatchery_worker::{BoxError, Worker, WorkerContext};
+    ///
+    /// struct Reports;
+    ///
+    /// #[async_trait::async_trait]
+    /// impl Worker for Reports {
+    ///     async fn start(&mut self, context: &WorkerContext) -> Result<Router, BoxError> {
+    ///         context.job("report", |job| async move {
+    ///             println!("run {} of {}", job.number(), job.schedule());
+    ///             Ok(())
+    ///         });
+    ///         Ok(Router::new())
+    ///     }
+    /// }
+    /// ```
+    pub fn job<F, R>(&self, name: impl Into<String>, code: F)
+    where
+        F: Fn(Job) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<(), BoxError>> + Send + 'static,
+    {
+        self.jobs().register(name.into(), Handler::new(code));
     }
 
     /// Takes the connections of a listener for a protocol of the application's own, instead of HTTP. The

@@ -96,7 +96,7 @@ impl Drain<'_> {
 }
 
 /// When connections are cut off, on the runtime's clock.
-fn end_of(order: Draining) -> Instant {
+pub(crate) fn end_of(order: Draining) -> Instant {
     let left = order.deadline.saturating_sub(monotonic());
     let left = match order.cause {
         DrainCause::MasterLost => left.saturating_sub(ORPHAN_RESERVE.min(left / 10)),

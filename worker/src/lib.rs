@@ -30,6 +30,7 @@ mod context;
 mod desk;
 mod drain;
 mod incoming;
+mod jobs;
 mod listeners;
 mod opening;
 mod patience;
@@ -47,7 +48,7 @@ mod worker;
 
 pub use client::{ClientInfo, TlsInfo};
 pub use context::WorkerContext;
-pub use hatchery_protocol::child::BoxError;
+pub use hatchery_protocol::child::{BoxError, Job};
 pub use incoming::Incoming;
 pub use raw::RawStream;
 pub use run::run;

@@ -1,6 +1,7 @@
 //! The life of a worker process, from its boot to its exit code.
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 
 use axum::Router;
@@ -13,6 +14,7 @@ use hatchery_protocol::secret::Secret;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::accept::{Handed, SharedListener};
+use crate::jobs::Jobs;
 use crate::listeners::Listeners;
 use crate::opening::Opening;
 use crate::server::{Listener, Server};
@@ -55,6 +57,7 @@ pub fn run(mut child: Child, worker: Box<dyn Worker>) -> Exit {
         worker,
         router: Router::new(),
         server: None,
+        needed_jobs: child.boot().jobs.clone(),
     };
     let exit = runtime.block_on(life::run(child, life));
     // Not dropped: that would wait for blocking tasks, which nobody can interrupt.
@@ -74,6 +77,18 @@ fn runtime(threads: u32) -> io::Result<Runtime> {
     builder.thread_name("hatchery-worker").enable_all().build()
 }
 
+/// What runs is finished, or the time is over.
+async fn jobs_end(jobs: Jobs, shutdown: Shutdown, mut order: Draining) {
+    let mut drained = pin!(jobs.drain());
+    loop {
+        tokio::select! {
+            () = &mut drained => return,
+            hastened = shutdown.hastened(order) => order = hastened,
+            () = tokio::time::sleep_until(drain::end_of(order)) => return,
+        }
+    }
+}
+
 struct WorkerLife {
     worker: Box<dyn Worker>,
     context: WorkerContext,
@@ -89,6 +104,8 @@ struct WorkerLife {
     /// What `start` returned, until `listen` takes it.
     router: Router,
     server: Option<Server>,
+    /// What the agent's schedules run here.
+    needed_jobs: Vec<String>,
 }
 
 impl WorkerLife {
@@ -156,7 +173,9 @@ impl Life for WorkerLife {
         }
         self.router = self.worker.start(&self.context).await?;
         self.refuse_raw_openings()?;
-        Ok(())
+        let jobs = self.context.jobs();
+        jobs.check(&self.needed_jobs)?;
+        jobs.serve(self.context.messenger())
     }
 
     async fn egg_ready(&mut self) -> Result<(), BoxError> {
@@ -176,9 +195,13 @@ impl Life for WorkerLife {
         // Closed unused, if they were never opened.
         self.sockets = Sockets::default();
         drop(self.context.listeners().close());
+        let jobs = jobs_end(self.context.jobs().clone(), self.shutdown.clone(), order);
         if let Some(server) = &mut self.server {
             let lame_duck = self.context.settings().lame_duck;
-            drain::drain(server, order, &self.shutdown, lame_duck).await;
+            let served = drain::drain(server, order, &self.shutdown, lame_duck);
+            tokio::join!(served, jobs);
+        } else {
+            jobs.await;
         }
         self.shutdown.token().cancel();
     }

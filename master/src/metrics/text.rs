@@ -345,6 +345,7 @@ mod tests {
                 restarts: 1,
             },
             workers: vec![worker(0, Some(3)), worker(1, None)],
+            schedules: Vec::new(),
             listeners: vec![ListenerStatus {
                 address: "unix:/a\"b\\c".into(),
                 strategy: "shared".into(),

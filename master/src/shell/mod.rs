@@ -14,6 +14,7 @@
 //! | `orders` | who waits for the outcome of what |
 //! | `reopen` | log files that were moved away |
 //! | `service` | what the service manager is told |
+//! | `schedules` | what agents say about schedules, and what operators want of them |
 //! | `status` | the answers to `status` and `metrics` |
 //! | `measure` | the memory of workers, once a second |
 //! | `suspension` | noticing that the master itself did not run |
@@ -30,6 +31,7 @@ mod perform;
 mod reopen;
 mod rollout;
 mod run;
+mod schedules;
 mod service;
 mod started_by;
 mod status;
@@ -45,6 +47,7 @@ use std::time::Duration;
 use hatchery_protocol::control::LaunchReport;
 use hatchery_protocol::exit::Exit;
 use hatchery_protocol::id::{ChildId, Generation};
+use hatchery_protocol::schedule::{Command, ScheduleStatus};
 use hatchery_protocol::secret::Secret;
 use tokio::sync::{mpsc, oneshot};
 
@@ -63,6 +66,7 @@ use crate::front::Front;
 use crate::handoff::Handoff;
 use crate::journal::Journal;
 use crate::launch::Launcher;
+use crate::ledger::{Answer, Ledger};
 use crate::listener::{Listener, Served};
 use crate::metrics::Counters;
 use crate::notify::Notifier;
@@ -105,6 +109,17 @@ pub(crate) enum Input {
         /// Where the news about it go.
         to: oneshot::Sender<Placed>,
     },
+    /// An operator wants something of a schedule.
+    Schedule {
+        /// Its name.
+        name: String,
+        /// What.
+        command: Command,
+        /// Where the outcome goes.
+        to: oneshot::Sender<Answer>,
+    },
+    /// What the old master's agent left of a schedule.
+    Inherited(Box<ScheduleStatus>),
     /// Whoever waits for a daemon's readiness went away.
     LauncherGone,
     /// The old master, whose place this one is to take, has decided.
@@ -149,6 +164,8 @@ struct Shell {
     /// What the listeners are called; it outlives them.
     served: Vec<Served>,
     processes: BTreeMap<ChildId, Process>,
+    /// What agents said about schedules.
+    ledger: Arc<Mutex<Ledger>>,
     /// What a new process takes of the master, for when there is nothing left.
     reserve: Reserve,
     /// How many were killed for want of memory.

@@ -81,6 +81,9 @@ impl Shell {
             child,
             pid: process.pid.as_raw_nonzero().get().cast_unsigned(),
         });
+        if child.seat == Seat::Agent {
+            self.ledger().agent(child, generation);
+        }
         // Before the process knows what it is, so that nobody goes on while it may be in office.
         if let Some(heir) = &self.heir {
             heir.will.child(process.pid, process.pidfd());
@@ -117,7 +120,8 @@ impl Shell {
         let spawned = self.spawner.spawn(child.seat, executable)?;
         let pid = spawned.pid;
         let (inputs, oom) = (self.inputs.clone(), Arc::clone(&self.oom));
-        let process = Process::mind(child, spawned, &self.output, inputs, oom);
+        let ledger = Arc::clone(&self.ledger);
+        let process = Process::mind(child, spawned, &self.output, inputs, oom, ledger);
         Ok((process.inspect_err(|_| abandon(pid))?, ends))
     }
 
@@ -183,6 +187,10 @@ impl Shell {
                 Seat::Worker(_) => None,
             },
             ticket_secret: speaks_tls.then(|| self.ticket_secret.clone()),
+            jobs: match child.seat {
+                Seat::Agent => Vec::new(),
+                Seat::Worker(_) => self.ledger().jobs(generation),
+            },
             agent: self.supervisor.ready_agent(),
             workers: self.supervisor.ready_workers(),
         }
@@ -215,6 +223,7 @@ impl Shell {
         if let Some(process) = self.processes.get(&child) {
             self.post.hatch(vec![(child, process.id())]);
         }
+        self.pass_schedules_on(child, events);
         self.send(child, &ToChild::EggReady, events);
         if let Some(handoff) = &self.handoff {
             handoff.hatch(child);
@@ -235,7 +244,7 @@ impl Shell {
         tokio::spawn(examine(patient, process.ask(), self.inputs.clone()));
     }
 
-    fn send(&self, child: ChildId, message: &ToChild, events: &mut VecDeque<Event>) {
+    pub(super) fn send(&self, child: ChildId, message: &ToChild, events: &mut VecDeque<Event>) {
         let Some(process) = self.processes.get(&child) else {
             return;
         };
@@ -339,6 +348,7 @@ impl Shell {
     /// Lets go of a process that is gone, keeping what it counted.
     pub(super) fn forget(&mut self, child: ChildId) {
         self.forget_sockets(child);
+        self.ledger().forget(child);
         if let Some(process) = self.processes.remove(&child) {
             self.counters.bury(child.seat.slot(), &process.gauges());
         }

@@ -274,6 +274,7 @@ fn prepare(
         post,
         ticket_secret: ground.ticket_secret,
         processes: BTreeMap::new(),
+        ledger: Arc::default(),
         reserve,
         oom: Arc::new(Mutex::new(OomCounter::new())),
         journal,

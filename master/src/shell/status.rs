@@ -48,6 +48,7 @@ impl Shell {
             agent,
             workers,
             listeners: self.listener_status(),
+            schedules: self.ledger().known(),
         }
     }
 

@@ -62,7 +62,7 @@ impl Shell {
 
     pub(super) fn commit(&self) {
         if let Some(successor) = &self.successor {
-            successor.commit();
+            successor.commit(self.ledger().known());
         }
     }
 

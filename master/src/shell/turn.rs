@@ -113,6 +113,8 @@ impl Shell {
                 }
             }
             Input::Order { wish, to } => self.place(wish, "a command", Some(to)),
+            Input::Schedule { name, command, to } => self.command_schedule(name, command, to),
+            Input::Inherited(status) => self.ledger().know(*status),
             Input::Decided(decision) => self.decided(decision),
             Input::LauncherGone => {
                 if self.launcher.take().is_some() {

@@ -133,6 +133,7 @@ impl Estate {
             | ToSuccessor::Sockets { .. }
             | ToSuccessor::Complete
             | ToSuccessor::Child
+            | ToSuccessor::Schedule(_)
             | ToSuccessor::Commit
             | ToSuccessor::RollBack => {
                 return Err(EstateError::Disorder("it does not begin with its version"));
@@ -175,6 +176,7 @@ impl Estate {
                 ToSuccessor::Complete => return Ok(estate),
                 ToSuccessor::Hello { .. }
                 | ToSuccessor::Estate(_)
+                | ToSuccessor::Schedule(_)
                 | ToSuccessor::Commit
                 | ToSuccessor::RollBack => {
                     return Err(EstateError::Disorder("its end is missing"));

@@ -201,6 +201,9 @@ impl Correspondence {
                         decided = true;
                         let _ = inputs.send(Input::Decided(Decision::Commit)).await;
                     }
+                    Ok(Some((ToSuccessor::Schedule(status), _))) => {
+                        let _ = inputs.send(Input::Inherited(status)).await;
+                    }
                     Ok(Some((ToSuccessor::RollBack, _))) => {
                         let _ = inputs.send(Input::Decided(Decision::RollBack)).await;
                         return;

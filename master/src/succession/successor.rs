@@ -9,6 +9,7 @@ use std::process::Command;
 use std::sync::{Arc, OnceLock};
 
 use hatchery_protocol::boot::ENV_SUCCESSOR;
+use hatchery_protocol::schedule::ScheduleStatus;
 use rustix::process::Pid;
 use tokio::sync::mpsc;
 
@@ -21,6 +22,9 @@ use crate::output::{Output, Stream, Tail, relay};
 use crate::shell::Input;
 use crate::spawn::{abandon, create};
 use crate::sys;
+
+/// How many past runs of each schedule a new master hears of.
+const HANDED_OVER: usize = 2;
 
 /// Sockets of a service manager, which the old master passes on itself.
 const NOT_INHERITED: [&str; 3] = ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"];
@@ -86,8 +90,13 @@ impl Successor {
         self.say(&ToSuccessor::Child, &[pidfd]);
     }
 
-    /// Our agent is out of office.
-    pub(crate) fn commit(&self) {
+    /// Our agent is out of office, and this is what it left of schedules. Of their runs the last ones: all of it has
+    /// to fit into the socket.
+    pub(crate) fn commit(&self, schedules: Vec<ScheduleStatus>) {
+        for mut schedule in schedules {
+            schedule.history.truncate(HANDED_OVER);
+            self.say(&ToSuccessor::Schedule(Box::new(schedule)), &[]);
+        }
         self.say(&ToSuccessor::Commit, &[]);
     }
 

@@ -11,13 +11,14 @@ use std::time::Duration;
 use hatchery_protocol::clock::as_millis;
 use hatchery_protocol::exit::Exit;
 use hatchery_protocol::id::Generation;
+use hatchery_protocol::schedule::ScheduleStatus;
 use hatchery_protocol::secret::Secret;
 use serde::{Deserialize, Serialize};
 
 use crate::listener::Provenance;
 
 /// The version of everything in this file, and of what it means.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 
 /// From the old master to the new one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +44,8 @@ pub(super) enum ToSuccessor {
     Complete,
     /// An agent of the old master's was created, and does not know yet what it is. Descriptor: its pidfd.
     Child,
+    /// What the old agent left of one schedule. Comes when it is out of office.
+    Schedule(Box<ScheduleStatus>),
     /// The old agent is out of office: begin to serve.
     Commit,
     /// The old master goes on: leave.
@@ -131,7 +134,7 @@ mod tests {
 
     #[test]
     fn golden_handover() {
-        assert_eq!(VERSION, 2, "these are the messages of version 2");
+        assert_eq!(VERSION, 3, "these are the messages of version 3");
         let secret = serde_json::from_str::<Secret>(&json(&[7; 32])).unwrap();
         let deed = Deed {
             name: "app".into(),
@@ -160,6 +163,9 @@ mod tests {
             json(&sockets),
             r#"{"type":"sockets","listener":2,"provenance":{"inherited":{"number":4,"name":"web"}}}"#
         );
+        let schedule = json(&ToSuccessor::Schedule(Box::default()));
+        let golden = r#"{"type":"schedule","name":"","when":"","place":"one-worker","#;
+        assert!(schedule.starts_with(golden), "{schedule}");
         for (written, golden) in [
             (json(&ToSuccessor::Complete), r#"{"type":"complete"}"#),
             (json(&ToSuccessor::Child), r#"{"type":"child"}"#),

@@ -264,6 +264,11 @@ impl Child {
         super::Messenger::new(Arc::clone(&self.shared.office))
     }
 
+    /// The talk with the master about schedules. What it says goes to whoever calls this last.
+    pub fn schedules(&self) -> super::ScheduleLink {
+        super::ScheduleLink::new(Arc::clone(&self.shared))
+    }
+
     /// The counters that beats carry to the master.
     pub fn gauges(&self) -> Arc<super::gauge::GaugeCells> {
         Arc::clone(&self.shared.gauges)

@@ -2,8 +2,10 @@
 //!
 //! The watch thread wakes no task: a waker may write to a descriptor, and that thread has a table of
 //! descriptors of its own (see [`super::watch`]). It leaves the newest state here and rings, and a task on
-//! the runtime passes it on. There is no queue, so a runtime that is blocked for long costs no memory.
+//! the runtime passes it on. There is no queue but for orders that somebody waits for, so a
+//! runtime that is blocked for long costs no memory.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{
@@ -17,6 +19,7 @@ use tokio::task::JoinHandle;
 
 use super::members::Snapshot;
 use super::shared::Shared;
+use crate::schedule::ScheduleOrder;
 use crate::sys;
 
 /// The newest news. Its locks are held for a copy at most, so that the watch thread never waits for long.
@@ -26,6 +29,7 @@ pub(super) struct News {
     stopping: AtomicBool,
     stand_down: AtomicBool,
     members: Mutex<Snapshot>,
+    schedules: Mutex<VecDeque<ScheduleOrder>>,
     bell: OwnedFd,
 }
 
@@ -36,6 +40,7 @@ impl News {
             stopping: AtomicBool::new(false),
             stand_down: AtomicBool::new(false),
             members: Mutex::new(members),
+            schedules: Mutex::default(),
             bell: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
         })
     }
@@ -64,6 +69,18 @@ impl News {
         self.ring();
     }
 
+    /// Something about schedules. There is one for each schedule and for each operator who waits, no more.
+    pub(super) fn schedule(&self, order: ScheduleOrder) {
+        self.schedules().push_back(order);
+        self.ring();
+    }
+
+    fn schedules(&self) -> MutexGuard<'_, VecDeque<ScheduleOrder>> {
+        self.schedules
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Makes the task look, also at the order to leave.
     pub(super) fn ring(&self) {
         // The counter can only be full, and then the task is about to look.
@@ -90,6 +107,10 @@ pub(super) fn pass_on(shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
             rung.clear_ready();
             let newest = shared.news.lock().clone();
             shared.members.set(newest);
+            let orders = std::mem::take(&mut *shared.news.schedules());
+            for order in orders {
+                shared.schedules.pass_on(order);
+            }
             if shared.news.egg_ready.load(Acquire) {
                 shared.egg_ready.cancel();
             }

@@ -11,6 +11,7 @@ use super::members::{Members, Snapshot};
 use super::messenger::{Office, Peer};
 use super::news::News;
 use super::output::Output;
+use super::schedules::Inbox;
 use super::shutdown::Shutdown;
 use crate::boot::{Boot, ChildSettings};
 
@@ -32,6 +33,8 @@ pub(super) struct Shared {
     pub(super) egg_ready: CancellationToken,
     /// Where the process writes.
     pub(super) output: Output,
+    /// What the master says about schedules.
+    pub(super) schedules: Inbox,
 }
 
 impl Shared {
@@ -57,6 +60,7 @@ impl Shared {
             master_lost: OnceLock::new(),
             egg_ready: CancellationToken::new(),
             output: Output::new()?,
+            schedules: Inbox::default(),
         })
     }
 

@@ -260,6 +260,7 @@ impl Watch {
                 shared.link.send(&diagnosis);
             }
             ToChild::StandDown => shared.news.stand_down(),
+            ToChild::Schedule(order) => shared.news.schedule(*order),
             ToChild::Drain { budget } => self.order(DrainCause::Asked, budget),
             // The first was read before this thread began, the other comes with descriptors: see `redirect`.
             ToChild::Boot(_) | ToChild::Output => {}

@@ -1,0 +1,205 @@
+//! The state of every schedule: what is due, what runs, what was.
+//!
+//! Driven by events and times, without a clock, I/O or randomness of its own. Whoever drives it performs the actions in
+//! their order: a change is made known before the run that it is about begins, so that no run is ever begun that
+//! the next agent would not know of.
+//!
+//! What holds:
+//!
+//! - a time of a schedule begins one run at most, also over a change of agent and a small step of the clock;
+//! - nothing passes silently: a time that begins no run is counted as missed or skipped;
+//! - a book that is closed begins nothing.
+
+mod entry;
+#[cfg(test)]
+mod lives;
+#[cfg(test)]
+mod rules;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hatchery_protocol::schedule::{Cause, Command, Outcome, ScheduleStatus};
+use jiff::SignedDuration;
+
+use super::plan::Plan;
+use super::tick::Moment;
+use entry::Entry;
+
+/// A step of the wall clock beyond this is a correction: the time before it meant nothing, and neither do the times of
+/// schedules in between. As in the cron of Vixie.
+const CORRECTION: SignedDuration = SignedDuration::from_hours(3);
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// Time passed, or the clock was set.
+    Time,
+    /// A run is over.
+    Ended {
+        schedule: usize,
+        number: u64,
+        outcome: Outcome,
+    },
+    /// An operator's command.
+    Asked {
+        name: String,
+        command: Command,
+        order: u64,
+    },
+    /// Another agent is about to take over, or this is a stop.
+    Close,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Make known what [`Book::status`] says of this schedule now.
+    Changed(usize),
+    /// Begin a run. [`Event::Ended`] has to follow.
+    Begin(Begin),
+    /// Tell the operator how it went.
+    Answer {
+        order: u64,
+        result: Result<(), String>,
+    },
+}
+
+/// A run to be begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Begin {
+    pub(crate) schedule: usize,
+    pub(crate) number: u64,
+    pub(crate) cause: Cause,
+    pub(crate) due_ms: u64,
+}
+
+/// All schedules of an agent.
+#[derive(Debug)]
+pub(crate) struct Book {
+    entries: Vec<Entry>,
+    /// When it last looked.
+    seen: Moment,
+    closed: bool,
+}
+
+impl Book {
+    /// Opens the book at egg-ready. `previous` is what the agent before left, if there was one; `seed` decides about
+    /// jitter.
+    pub(crate) fn open(
+        now: Moment,
+        plans: Vec<Plan>,
+        previous: &[ScheduleStatus],
+        seed: u64,
+        out: &mut Vec<Action>,
+    ) -> Self {
+        let mut book = Self {
+            entries: Vec::with_capacity(plans.len()),
+            seen: now,
+            closed: false,
+        };
+        for (index, plan) in plans.into_iter().enumerate() {
+            let known = previous.iter().find(|known| *known.name == *plan.name);
+            let mut entry = Entry::new(index, plan, seed);
+            match known {
+                Some(known) => entry.take_over(now, known, out),
+                None => entry.open(now, out),
+            }
+            out.push(Action::Changed(index));
+            book.entries.push(entry);
+        }
+        book.handle(now, Event::Time, out);
+        book
+    }
+
+    /// Something happened.
+    pub(crate) fn handle(&mut self, now: Moment, event: Event, out: &mut Vec<Action>) {
+        self.mind_the_clock(now);
+        match event {
+            Event::Time => {}
+            Event::Ended {
+                schedule,
+                number,
+                outcome,
+            } => {
+                let closed = self.closed;
+                if let Some(entry) = self.entries.get_mut(schedule) {
+                    entry.ended(now, number, outcome, closed, out);
+                }
+            }
+            Event::Asked {
+                name,
+                command,
+                order,
+            } => self.asked(now, &name, command, order, out),
+            Event::Close => {
+                self.closed = true;
+                for entry in &mut self.entries {
+                    entry.close(out);
+                }
+            }
+        }
+        if !self.closed {
+            for entry in &mut self.entries {
+                entry.look(now, out);
+            }
+        }
+    }
+
+    /// How long nothing will happen by itself, if the clock is not set.
+    pub(crate) fn rest(&self, now: Moment) -> Option<Duration> {
+        if self.closed {
+            return None;
+        }
+        self.entries.iter().filter_map(|e| e.rest(now)).min()
+    }
+
+    /// What is known of one schedule.
+    pub(crate) fn status(&self, schedule: usize) -> Option<ScheduleStatus> {
+        Some(self.entries.get(schedule)?.status(self.seen))
+    }
+
+    /// What the author said about one schedule.
+    pub(crate) fn plan(&self, schedule: usize) -> Option<Arc<Plan>> {
+        self.entries.get(schedule).map(Entry::plan)
+    }
+
+    fn asked(
+        &mut self,
+        now: Moment,
+        name: &str,
+        command: Command,
+        order: u64,
+        out: &mut Vec<Action>,
+    ) {
+        let refused = |why: String| Action::Answer {
+            order,
+            result: Err(why),
+        };
+        if self.closed {
+            out.push(refused(
+                "the agent is about to be replaced: try again".to_owned(),
+            ));
+            return;
+        }
+        match self.entries.iter_mut().find(|e| e.name() == name) {
+            Some(entry) => entry.asked(now, command, order, out),
+            None => out.push(refused(format!(
+                "there is no schedule `{name}`: see `schedule list`"
+            ))),
+        }
+    }
+
+    /// Notices that the wall clock was set, by comparing it to the other one.
+    fn mind_the_clock(&mut self, now: Moment) {
+        let passed = now.boot.saturating_sub(self.seen.boot);
+        let expected = SignedDuration::try_from(passed).unwrap_or(SignedDuration::MAX);
+        let step = now.wall.duration_since(self.seen.wall) - expected;
+        if step.abs() > CORRECTION {
+            for entry in &mut self.entries {
+                entry.start_afresh(now);
+            }
+        }
+        self.seen = now;
+    }
+}

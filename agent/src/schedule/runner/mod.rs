@@ -1,0 +1,305 @@
+//! Performs what the book decides.
+//!
+//! One task holds the book; each run is a task of its own. A run in the agent is dropped when its time is over or the
+//! agent may no longer run it; a run on workers is theirs, and only its end is awaited here.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use hatchery_protocol::child::CancellationToken;
+use hatchery_protocol::child::job::{Handler, Order};
+use hatchery_protocol::id::Slot;
+use hatchery_protocol::schedule::{Outcome, ScheduleStatus};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::book::{Action, Begin, Book, Event};
+use super::plan::Plan;
+use super::spec::Site;
+use super::tick::Moment;
+
+/// No sleep is longer: a timer that far away is none.
+const FAR: Duration = Duration::from_secs(3600);
+/// How long a run waits for a worker when none is ready.
+const WORKER_WAIT: Duration = Duration::from_secs(30);
+/// How often it looks for one meanwhile. It happens seldom, and one that was found may be about to leave.
+const WORKER_RETRY: Duration = Duration::from_millis(100);
+
+/// What comes later.
+pub(crate) type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// What surrounds the runner: clocks, the master and the workers. Cheap to clone.
+pub(crate) trait World: Clone + Send + Sync + 'static {
+    /// Now.
+    fn now(&self) -> Moment;
+    /// Waits until somebody sets the clock, or the machine wakes up.
+    fn clock_set(&self) -> Later<()>;
+    /// Tells the master how things are with a schedule.
+    fn report(&self, status: ScheduleStatus);
+    /// Tells an operator how it went.
+    fn answer(&self, order: u64, result: Result<(), String>);
+    /// Runs a job on one worker, whichever is ready. `None`: no worker is, and nothing has happened.
+    fn on_one(&self, order: Order) -> Later<Option<Outcome>>;
+    /// Runs a job on all workers that are ready.
+    fn on_all(&self, order: Order) -> Later<Vec<(Slot, Outcome)>>;
+}
+
+/// The schedules of an agent that is in office.
+#[derive(Debug)]
+pub(crate) struct Runner {
+    events: mpsc::UnboundedSender<Event>,
+    closing: Closing,
+    ended: watch::Receiver<bool>,
+    task: JoinHandle<()>,
+}
+
+/// When runs in the agent have to be over, once that is known.
+#[derive(Debug, Clone)]
+struct Closing {
+    token: CancellationToken,
+    deadline: watch::Sender<Option<Instant>>,
+}
+
+impl Runner {
+    /// Opens the book and begins.
+    pub(crate) fn start<W: World>(
+        world: W,
+        plans: Vec<Plan>,
+        previous: &[ScheduleStatus],
+        seed: u64,
+    ) -> Self {
+        let (events, inbox) = mpsc::unbounded_channel();
+        let (end, ended) = watch::channel(false);
+        let closing = Closing {
+            token: CancellationToken::new(),
+            deadline: watch::channel(None).0,
+        };
+        let mut actions = Vec::new();
+        let book = Book::open(world.now(), plans, previous, seed, &mut actions);
+        let desk = Desk {
+            world,
+            book,
+            events: events.clone(),
+            closing: closing.clone(),
+            here: 0,
+        };
+        let task = tokio::spawn(desk.work(inbox, actions, end));
+        Self {
+            events,
+            closing,
+            ended,
+            task,
+        }
+    }
+
+    /// Where to tell what happens. Once everything has ended nobody listens.
+    pub(crate) fn teller(&self) -> mpsc::UnboundedSender<Event> {
+        self.events.clone()
+    }
+
+    /// Begins nothing any more, and waits for the end of what runs in the agent, at most for `grace`. Called again it
+    /// can only shorten that.
+    pub(crate) async fn close(&mut self, grace: Duration) {
+        let end = Instant::now() + grace;
+        self.closing
+            .deadline
+            .send_modify(|deadline| *deadline = Some(deadline.map_or(end, |d| d.min(end))));
+        self.closing.token.cancel();
+        // An error is the end of the task, which is the same.
+        let _ = self.ended.wait_for(|ended| *ended).await;
+    }
+}
+
+impl Drop for Runner {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+struct Desk<W> {
+    world: W,
+    book: Book,
+    events: mpsc::UnboundedSender<Event>,
+    closing: Closing,
+    /// Runs in this process.
+    here: usize,
+}
+
+impl<W: World> Desk<W> {
+    async fn work(
+        mut self,
+        mut inbox: mpsc::UnboundedReceiver<Event>,
+        mut actions: Vec<Action>,
+        end: watch::Sender<bool>,
+    ) {
+        let mut closed = false;
+        loop {
+            for action in std::mem::take(&mut actions) {
+                self.perform(action);
+            }
+            if closed && self.here == 0 {
+                // Runs on workers go on, but what becomes of them is not this agent's to tell.
+                end.send_replace(true);
+                return;
+            }
+            let rest = self.book.rest(self.world.now()).unwrap_or(FAR).min(FAR);
+            let event = tokio::select! {
+                // Whoever closes must not see one more run begin.
+                biased;
+                () = self.closing.token.cancelled(), if !closed => {
+                    closed = true;
+                    Event::Close
+                }
+                Some(event) = inbox.recv() => event,
+                () = self.world.clock_set() => Event::Time,
+                // Timers have steps of a millisecond: not one too early.
+                () = tokio::time::sleep(rest) => Event::Time,
+            };
+            if let Event::Ended { schedule, .. } = &event
+                && self.is_here(*schedule)
+            {
+                self.here = self.here.saturating_sub(1);
+            }
+            self.book.handle(self.world.now(), event, &mut actions);
+        }
+    }
+
+    fn is_here(&self, schedule: usize) -> bool {
+        self.book
+            .plan(schedule)
+            .is_some_and(|plan| matches!(plan.site, Site::Agent(_)))
+    }
+
+    fn perform(&mut self, action: Action) {
+        match action {
+            Action::Changed(schedule) => {
+                if let Some(status) = self.book.status(schedule) {
+                    self.world.report(status);
+                }
+            }
+            Action::Answer { order, result } => self.world.answer(order, result),
+            Action::Begin(begin) => self.begin(begin),
+        }
+    }
+
+    fn begin(&mut self, begin: Begin) {
+        let Some(plan) = self.book.plan(begin.schedule) else {
+            return;
+        };
+        if matches!(plan.site, Site::Agent(_)) {
+            self.here += 1;
+        }
+        let (world, events) = (self.world.clone(), self.events.clone());
+        let closing = self.closing.clone();
+        tokio::spawn(async move {
+            let order = Order {
+                schedule: plan.name.to_string(),
+                job: plan.job.to_string(),
+                number: begin.number,
+                attempt: 1,
+                cause: begin.cause,
+                due_ms: begin.due_ms,
+                timeout: plan.timeout,
+            };
+            let outcome = match &plan.site {
+                Site::Agent(handler) => run_here(handler, order, closing).await,
+                Site::OneWorker => run_on_one(&world, &plan, order, closing.token).await,
+                Site::AllWorkers => gather(world.on_all(order).await),
+            };
+            log(&plan.name, begin.number, &outcome);
+            let (schedule, number) = (begin.schedule, begin.number);
+            let _ = events.send(Event::Ended {
+                schedule,
+                number,
+                outcome,
+            });
+        });
+    }
+}
+
+fn log(name: &str, number: u64, outcome: &Outcome) {
+    let word = outcome.as_str();
+    match outcome.reason() {
+        None if *outcome == Outcome::Succeeded => {
+            tracing::debug!("run {number} of `{name}` {word}");
+        }
+        None => tracing::warn!("run {number} of `{name}` {word}"),
+        Some(reason) => tracing::warn!("run {number} of `{name}` {word}: {reason}"),
+    }
+}
+
+async fn run_here(handler: &Handler, order: Order, closing: Closing) -> Outcome {
+    let mut deadlines = closing.deadline.subscribe();
+    let time_is_up = async {
+        loop {
+            let deadline = *deadlines.borrow_and_update();
+            let Some(deadline) = deadline else {
+                if deadlines.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+                continue;
+            };
+            tokio::select! {
+                () = tokio::time::sleep_until(deadline) => return,
+                Ok(()) = deadlines.changed() => {}
+            }
+        }
+    };
+    tokio::select! {
+        outcome = handler.run(order, closing.token.clone()) => outcome,
+        () = time_is_up => Outcome::Unobserved,
+    }
+}
+
+async fn run_on_one<W: World>(
+    world: &W,
+    plan: &Plan,
+    mut order: Order,
+    closing: CancellationToken,
+) -> Outcome {
+    let patience = Instant::now() + WORKER_WAIT.min(plan.timeout);
+    loop {
+        match world.on_one(order.clone()).await {
+            Some(Outcome::Lost { reason }) if plan.retry_lost && order.attempt == 1 => {
+                let (name, number) = (&plan.name, order.number);
+                tracing::warn!("run {number} of `{name}` is tried again: {reason}");
+                order.attempt += 1;
+            }
+            Some(outcome) => return outcome,
+            None => tokio::select! {
+                () = tokio::time::sleep(WORKER_RETRY) => {}
+                () = tokio::time::sleep_until(patience) => {
+                    return Outcome::failed("no worker was ready");
+                }
+                () = closing.cancelled() => {
+                    return Outcome::failed("no worker was ready when the agent had to leave");
+                }
+            },
+        }
+    }
+}
+
+/// One outcome for all workers: success if there was no other, else the first one with where it was.
+fn gather(outcomes: Vec<(Slot, Outcome)>) -> Outcome {
+    let count = outcomes.len();
+    if count == 0 {
+        return Outcome::failed("no worker was ready");
+    }
+    let mut bad = outcomes
+        .into_iter()
+        .filter(|(_, outcome)| *outcome != Outcome::Succeeded);
+    let Some((slot, outcome)) = bad.next() else {
+        return Outcome::Succeeded;
+    };
+    let others = bad.count();
+    let word = outcome.as_str();
+    let reason = outcome.reason().unwrap_or("no reason is known");
+    Outcome::failed(format!(
+        "{} of {count} workers, the first of them worker {slot}: {word}: {reason}",
+        others + 1
+    ))
+}
+
+#[cfg(test)]
+mod tests;

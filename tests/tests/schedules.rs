@@ -1,0 +1,340 @@
+//! What is run at certain times: where, how often, and what becomes of it when processes come and go.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking, in its helpers, too"
+)]
+
+use hatchery_tests::{Cluster, Plan, playground, process, trace};
+use rustix::process::Signal;
+use serde::Deserialize;
+use serde_json::Value;
+
+/// A line that a job has written.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+struct Line {
+    schedule: String,
+    number: u64,
+    attempt: u32,
+    step: String,
+    slot: Option<u32>,
+    pid: u32,
+    due_ms: u64,
+}
+
+fn plan(schedules: &str) -> Plan {
+    let plan = playground!().workers(2);
+    let jobs = plan.path("jobs");
+    plan.env("PLAYGROUND_SCHEDULES", schedules)
+        .env("PLAYGROUND_JOBS", jobs)
+}
+
+fn lines(cluster: &Cluster) -> Vec<Line> {
+    trace::read(&cluster.plan().path("jobs"))
+}
+
+fn begun(cluster: &Cluster) -> Vec<Line> {
+    let mut lines = lines(cluster);
+    lines.retain(|line| line.step == "begin");
+    lines
+}
+
+/// Waits until so many runs have begun, and returns them.
+#[track_caller]
+fn wait_begun(cluster: &Cluster, count: usize) -> Vec<Line> {
+    cluster.expect("runs begin", || begun(cluster).len() >= count);
+    begun(cluster)
+}
+
+/// What status says of a schedule; nothing until its agent has told.
+fn schedule(cluster: &Cluster, name: &str) -> Value {
+    let status = cluster.status();
+    let mut schedules = status["schedules"].as_array().unwrap().iter();
+    let found = schedules.find(|schedule| schedule["name"] == name);
+    found.cloned().unwrap_or_default()
+}
+
+/// Waits for the last run to have ended so.
+#[track_caller]
+fn expect_outcome(cluster: &Cluster, name: &str, outcome: &str) -> Value {
+    cluster.expect(&format!("a run of {name} is {outcome}"), || {
+        schedule(cluster, name)["history"][0]["outcome"] == outcome
+    });
+    schedule(cluster, name)["history"][0].clone()
+}
+
+/// Each run of a schedule began once.
+#[track_caller]
+fn assert_no_repetition(lines: &[Line]) {
+    let mut numbers: Vec<_> = lines.iter().map(|l| (&l.schedule, l.number)).collect();
+    let all = numbers.len();
+    numbers.sort();
+    numbers.dedup();
+    assert_eq!(numbers.len(), all, "{lines:#?}");
+}
+
+#[test]
+fn one_worker_runs_it_and_not_always_the_same() {
+    let cluster = plan("a every=20").start();
+    cluster.expect("both have had a turn", || {
+        [0, 1]
+            .iter()
+            .all(|slot| begun(&cluster).iter().any(|l| l.slot == Some(*slot)))
+    });
+    assert_no_repetition(&begun(&cluster));
+    cluster.stop();
+}
+
+#[test]
+fn all_workers_run_it_once_each() {
+    let cluster = plan("a all disabled").start();
+    let ran = cluster.verb(&["schedule", "run", "a"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let mut slots: Vec<_> = begun(&cluster).iter().map(|l| l.slot).collect();
+    slots.sort_unstable();
+    assert_eq!(slots, [Some(0), Some(1)]);
+    cluster.stop();
+}
+
+#[test]
+fn the_agent_runs_it_itself() {
+    let cluster = plan("a every=20 agent").start();
+    let agent = cluster.agent();
+    let lines = wait_begun(&cluster, 3);
+    assert!(
+        lines.iter().all(|l| l.slot.is_none() && l.pid == agent),
+        "{lines:?}"
+    );
+    cluster.stop();
+}
+
+#[test]
+fn a_pattern_with_seconds_runs_each_second() {
+    let cluster = plan("a cron=*_*_*_*_*_* zone=Europe/Berlin").start();
+    let lines = wait_begun(&cluster, 2);
+    assert!(lines.iter().all(|l| l.due_ms % 1000 == 0), "{lines:?}");
+    assert_no_repetition(&lines);
+    cluster.stop();
+}
+
+#[test]
+fn what_makes_no_sense_fails_the_start() {
+    let cases = [
+        ("a every=0", "the interval 0ns is not between"),
+        ("a cron=nonsense", "`nonsense` is no cron pattern"),
+        ("a cron=0_0_30_2_*", "no time to come matches"),
+        (
+            "a cron=@daily zone=Mars/Olympus",
+            "there is no time zone `Mars/Olympus`",
+        ),
+        ("a every=50;a every=60", "two schedules have the name `a`"),
+        (
+            "a every=50 job=unheard-of",
+            "`unheard-of`, which this worker does not know",
+        ),
+    ];
+    for (schedules, sentence) in cases {
+        let ended = plan(schedules).run_to_end();
+        ended.expect_code(3).expect_stderr(&[sentence]);
+    }
+}
+
+#[test]
+fn immediate_is_once_in_the_life_of_a_cluster() {
+    let cluster = plan("a;b every=3600000 immediate agent")
+        .upgradable()
+        .start();
+    cluster.expect("both have run", || begun(&cluster).len() == 2);
+    let mark = cluster.mark();
+    process::kill(cluster.agent(), Signal::KILL);
+    cluster.wait_since(mark, "agent-ready");
+    let ran = cluster.verb(&["reload", "--agent"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    cluster.upgrade();
+    // Whatever the new agent wanted to run at once has been run when this has.
+    cluster.expect("the new agent knows of the runs", || {
+        schedule(&cluster, "a")["runs"] == 1 && schedule(&cluster, "b")["runs"] == 1
+    });
+    let ran = cluster.verb(&["schedule", "run", "b"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let names: Vec<_> = begun(&cluster)
+        .into_iter()
+        .map(|l| (l.schedule, l.number))
+        .collect();
+    assert_eq!(names.len(), 3, "{names:?}");
+    assert_eq!(names[2], ("b".to_owned(), 2));
+    cluster.stop();
+}
+
+#[test]
+fn failures_are_told_and_the_worker_goes_on() {
+    let cases = [
+        ("fail", "failed", Some("this was asked for")),
+        ("panic", "failed", Some("panicked: this was asked for")),
+        ("hang", "timed-out", None),
+    ];
+    for (job, outcome, reason) in cases {
+        let cluster = plan(&format!("a job={job} timeout=100 disabled")).start();
+        let workers = cluster.worker_pids();
+        let ran = cluster.verb(&["schedule", "run", "a"]);
+        assert_eq!(ran.code, Some(1), "{ran:?}");
+        let run = expect_outcome(&cluster, "a", outcome);
+        assert_eq!(run["reason"].as_str(), reason, "{run}");
+        assert!(
+            cluster.stderr().contains("run 1 of `a`"),
+            "{}",
+            cluster.stderr()
+        );
+        assert_eq!(cluster.worker_pids(), workers);
+        cluster.stop();
+    }
+}
+
+#[test]
+fn a_worker_that_dies_in_the_middle_is_noticed_at_once() {
+    let cluster = plan("a job=die-once disabled").start();
+    let ran = cluster.verb(&["schedule", "run", "a"]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    let run = expect_outcome(&cluster, "a", "lost");
+    assert!(
+        run["reason"].as_str().unwrap().starts_with("worker "),
+        "{run}"
+    );
+    assert_eq!(begun(&cluster).len(), 1);
+    cluster.wait("worker-replaced");
+    cluster.stop();
+}
+
+#[test]
+fn a_lost_run_is_tried_again_once_if_the_author_says_so() {
+    let cluster = plan("a job=die-once retry disabled").start();
+    let ran = cluster.verb(&["schedule", "run", "a"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let attempts: Vec<_> = begun(&cluster)
+        .iter()
+        .map(|l| (l.number, l.attempt))
+        .collect();
+    assert_eq!(attempts, [(1, 1), (1, 2)]);
+    cluster.wait("worker-replaced");
+    cluster.stop();
+}
+
+#[test]
+fn an_overlapping_run_is_skipped_and_counted() {
+    let cluster = plan("a every=50 job=slow").start();
+    cluster.expect("some are skipped", || {
+        schedule(&cluster, "a")["skipped"].as_u64() >= Some(3)
+    });
+    wait_begun(&cluster, 2);
+    let lines = lines(&cluster);
+    let steps: Vec<_> = lines.iter().map(|l| l.step.as_str()).collect();
+    assert_eq!(&steps[..3], ["begin", "end", "begin"]);
+    cluster.stop();
+}
+
+#[test]
+fn an_operator_switches_it_off_and_a_new_agent_knows() {
+    let cluster = plan("a every=50").start();
+    wait_begun(&cluster, 1);
+    let ran = cluster.verb(&["schedule", "disable", "a"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert_eq!(schedule(&cluster, "a")["enabled"], false);
+    let mark = cluster.mark();
+    process::kill(cluster.agent(), Signal::KILL);
+    cluster.wait_since(mark, "agent-ready");
+    assert_eq!(schedule(&cluster, "a")["enabled"], false);
+    // By command it runs all the same, and nothing has run in between.
+    let before = schedule(&cluster, "a")["runs"].as_u64().unwrap();
+    let ran = cluster.verb(&["schedule", "run", "a"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert_eq!(schedule(&cluster, "a")["runs"], before + 1);
+    let ran = cluster.verb(&["schedule", "enable", "a"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let count = begun(&cluster).len();
+    wait_begun(&cluster, count + 2);
+    cluster.stop();
+}
+
+#[test]
+fn the_list_is_for_people_and_for_machines() {
+    let cluster = plan("a every=3600000;b cron=30_2_*_*_* zone=Europe/Berlin all").start();
+    cluster.expect("the agent has told", || schedule(&cluster, "b").is_object());
+    let ran = cluster.verb(&["schedule", "list"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(ran.stdout.contains("30 2 * * * Europe/Berlin"), "{ran:?}");
+    assert!(ran.stdout.contains("every 3600s"), "{ran:?}");
+    let ran = cluster.verb(&["schedule", "list", "--json"]);
+    let list: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(list[0]["name"], "a");
+    assert_eq!(list[1]["place"], "all-workers");
+    assert!(list[1]["next_ms"].is_u64(), "{list}");
+    let ran = cluster.verb(&["schedule", "run", "c"]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.stderr.contains("there is no schedule `c`"), "{ran:?}");
+    cluster.stop();
+}
+
+/// A reload lets a job end, and so does a stop.
+#[test]
+fn a_worker_that_leaves_finishes_its_job() {
+    let cluster = plan("a job=slow disabled").start();
+    let out = cluster.plan().path("out");
+    let mut asked = cluster.spawn_verb(&["schedule", "run", "a"], &out);
+    wait_begun(&cluster, 1);
+    let ran = cluster.verb(&["reload"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    expect_outcome(&cluster, "a", "succeeded");
+    assert!(asked.wait().unwrap().success());
+    let mut asked = cluster.spawn_verb(&["schedule", "run", "a"], &out);
+    wait_begun(&cluster, 2);
+    cluster.stop();
+    asked.wait().unwrap();
+    let steps: Vec<_> = lines(&cluster).into_iter().map(|l| l.step).collect();
+    assert_eq!(steps, ["begin", "end", "begin", "end"]);
+}
+
+/// Ticks of 20 ms through everything that an operator can do: each runs once, and none but those of the gap is
+/// missing.
+#[test]
+fn never_twice_over_reloads_and_upgrades() {
+    let cluster = plan("a every=20 agent;b every=20").upgradable().start();
+    wait_begun(&cluster, 4);
+    for verb in [&["reload"][..], &["reload", "--agent"], &[]] {
+        if verb.is_empty() {
+            cluster.upgrade();
+        } else {
+            let ran = cluster.verb(verb);
+            assert_eq!(ran.code, Some(0), "{ran:?}");
+        }
+        let count = begun(&cluster).len();
+        wait_begun(&cluster, count + 4);
+    }
+    let lines = begun(&cluster);
+    assert_no_repetition(&lines);
+    for name in ["a", "b"] {
+        // Numbers go on, so no run is lost from sight; one may have been cut off by the change.
+        let mut numbers: Vec<_> = lines
+            .iter()
+            .filter(|l| l.schedule == name)
+            .map(|l| l.number)
+            .collect();
+        numbers.sort_unstable();
+        let gaps: u64 = numbers.windows(2).map(|pair| pair[1] - pair[0] - 1).sum();
+        assert!(gaps <= 3, "{name}: {numbers:?}");
+    }
+    cluster.stop();
+}
+
+#[test]
+fn an_agent_that_dies_takes_no_times_with_it() {
+    let cluster = plan("a every=50").start();
+    wait_begun(&cluster, 2);
+    let mark = cluster.mark();
+    process::kill(cluster.agent(), Signal::KILL);
+    cluster.wait_since(mark, "agent-ready");
+    let count = begun(&cluster).len();
+    wait_begun(&cluster, count + 2);
+    assert_no_repetition(&begun(&cluster));
+    cluster.signal(Signal::TERM);
+    cluster.expect_orderly_end();
+}
