@@ -24,10 +24,21 @@ pub fn of_child(pid: u32) -> io::Result<UnixStream> {
 
 /// A copy of a worker's end of its lane, on which connections come and receipts go.
 pub fn lane_of_worker(pid: u32) -> io::Result<OwnedFd> {
+    let [_post, lane] = packet_sockets(pid)?;
+    Ok(lane)
+}
+
+/// A copy of a worker's end of its post, on which the application's messages travel.
+pub fn post_of_worker(pid: u32) -> io::Result<OwnedFd> {
+    let [post, _lane] = packet_sockets(pid)?;
+    Ok(post)
+}
+
+/// Numbered in the order in which they came with the first message.
+fn packet_sockets(pid: u32) -> io::Result<[OwnedFd; 2]> {
     nameless_unix_sockets(pid, SocketType::SEQPACKET)?
-        .into_iter()
-        .next()
-        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the worker has no lane"))
+        .try_into()
+        .map_err(|_| io::Error::new(io::ErrorKind::NotFound, "the worker has no post and lane"))
 }
 
 /// Copies of all links of a master. While they are held, its children see no end of file.

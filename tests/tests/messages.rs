@@ -8,7 +8,8 @@
 use std::time::{Duration, Instant};
 
 use hatchery_tests::process::{self, kill};
-use hatchery_tests::{Cluster, http, playground, step, wait};
+use hatchery_tests::{Cluster, http, link, playground, step, wait};
+use rustix::net::{self, SendFlags};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -490,4 +491,18 @@ fn who_leaves_may_ask_to_the_end() {
         .collect();
     lines.sort();
     assert_eq!(lines, ["last words of worker 0", "last words of worker 1"]);
+}
+
+#[test]
+fn a_process_that_speaks_nonsense_is_named_and_replaced() {
+    let cluster = playground!().workers(2).start();
+    let (worker, other) = (cluster.worker(1), cluster.worker(0));
+    let post = link::post_of_worker(worker).unwrap();
+    net::send(&post, b"nonsense", SendFlags::NOSIGNAL).unwrap();
+    let exited = cluster.wait(step("worker-exited").pid(worker));
+    let why = exited.why();
+    assert!(why.contains("its messages cannot be understood"), "{why}");
+    cluster.wait(step("worker-replaced").slot(1));
+    assert_eq!(cluster.worker(0), other);
+    cluster.stop();
 }
