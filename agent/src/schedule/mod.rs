@@ -6,7 +6,7 @@
 //!                     └──► runner ──► a worker, all workers, or this process
 //! ```
 //!
-//! The [`book`] decides and is pure; the runner performs. Workers run jobs without knowing of schedules.
+//! The book decides and is pure; the runner performs. Workers run jobs without knowing of schedules.
 //!
 //! Not here: schedules of a whole fleet of hosts, and memory of what was run before the cluster started.
 
