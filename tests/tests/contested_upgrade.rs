@@ -98,7 +98,7 @@ fn both_die_when_the_new_one_was_told_to_begin() {
 fn an_agent_that_does_not_start_is_quoted() {
     let cluster = playground!()
         .upgradable()
-        .flag("--agent-start-timeout", "1s")
+        .flag("--agent-start-timeout", "5s")
         .start();
     let traffic = Traffic::begin(cluster.address(), 16);
     let agent = cluster.agent();
