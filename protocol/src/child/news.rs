@@ -87,6 +87,32 @@ impl News {
         let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
     }
 
+    /// Passes on what there is.
+    ///
+    /// What is to be done is looked at first: whoever is told to begin must find all that was said before that, and
+    /// the rest of it may come between one look and the next.
+    fn look(&self, shared: &Shared) {
+        let egg_ready = self.egg_ready.load(Acquire);
+        let stand_down = self.stand_down.load(Acquire);
+        let stopping = self.stopping.load(Acquire);
+        let newest = self.lock().clone();
+        shared.members.set(newest);
+        let orders = std::mem::take(&mut *self.schedules());
+        for order in orders {
+            shared.schedules.pass_on(order);
+        }
+        if egg_ready {
+            shared.egg_ready.cancel();
+        }
+        if stand_down {
+            shared.shutdown.standing_down().cancel();
+        }
+        if stopping {
+            shared.shutdown.announce();
+        }
+        shared.shutdown.tell();
+    }
+
     fn lock(&self) -> MutexGuard<'_, Snapshot> {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -105,22 +131,7 @@ pub(super) fn pass_on(shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
             // Silenced before the look, so that what comes after the look rings again.
             let _ = rustix::io::read(rung.get_inner(), &mut [0; 8]);
             rung.clear_ready();
-            let newest = shared.news.lock().clone();
-            shared.members.set(newest);
-            let orders = std::mem::take(&mut *shared.news.schedules());
-            for order in orders {
-                shared.schedules.pass_on(order);
-            }
-            if shared.news.egg_ready.load(Acquire) {
-                shared.egg_ready.cancel();
-            }
-            if shared.news.stand_down.load(Acquire) {
-                shared.shutdown.standing_down().cancel();
-            }
-            if shared.news.stopping.load(Acquire) {
-                shared.shutdown.announce();
-            }
-            shared.shutdown.tell();
+            shared.news.look(&shared);
         }
     }))
 }
