@@ -3,8 +3,17 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::cluster::Cluster;
+
+/// Copies a program. Another process does it: a thread of this one that starts a child at that moment would give it
+/// the open file, and until the child has become another program, nobody can run the copy ("text file busy").
+#[track_caller]
+pub fn copy_program(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg(from).arg(to).status().unwrap();
+    assert!(copied.success(), "{} to {}", from.display(), to.display());
+}
 
 impl Cluster {
     /// Puts a copy of this file in the place of the cluster's own executable, as a deploy does: under another
@@ -12,7 +21,7 @@ impl Cluster {
     #[track_caller]
     pub fn deploy(&self, build: &Path) {
         let draft = self.plan().path("draft");
-        fs::copy(build, &draft).unwrap();
+        copy_program(build, &draft);
         self.put(&draft, 0o755);
     }
 

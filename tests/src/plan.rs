@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use crate::cluster::Cluster;
 use crate::command::{Ran, run};
 use crate::daemon::Daemon;
+use crate::deploy::copy_program;
 use crate::ended::Ended;
 use crate::survivors::Survivors;
 
@@ -227,7 +228,7 @@ impl Plan {
     #[must_use]
     pub fn own_copy(mut self) -> Self {
         let copy = self.path("playground");
-        fs::copy(&self.program, &copy).unwrap();
+        copy_program(&self.program, &copy);
         fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
         self.program = copy;
         self

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::cluster::Cluster;
 use crate::command::Ran;
+use crate::deploy::copy_program;
 use crate::plan::Plan;
 use crate::{process, trace};
 
@@ -126,7 +127,7 @@ impl Cluster {
     pub fn replace_program(&self, with: &Path) {
         let there = self.plan().program();
         let beside = there.with_extension("new");
-        std::fs::copy(with, &beside).unwrap();
+        copy_program(with, &beside);
         std::fs::rename(&beside, there).unwrap();
     }
 }

@@ -9,6 +9,7 @@ use std::fs;
 use std::process::Child;
 use std::time::Duration;
 
+use hatchery_tests::deploy::copy_program;
 use hatchery_tests::event::count;
 use hatchery_tests::{Cluster, Traffic, foreigner, http, playground, process, step};
 use rustix::process::Signal;
@@ -126,7 +127,7 @@ fn an_agent_that_does_not_start_is_quoted() {
 fn a_build_that_hands_over_in_another_way_is_refused() {
     let cluster = playground!().upgradable().start();
     let aside = cluster.plan().path("aside");
-    fs::copy(cluster.plan().program(), &aside).unwrap();
+    copy_program(cluster.plan().program(), &aside);
     let before = cluster.everybody();
     cluster.replace_program(foreigner!());
     let upgrade = cluster.order(json!({"request": "upgrade"}));

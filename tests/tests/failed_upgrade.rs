@@ -12,6 +12,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use hatchery_tests::deploy::copy_program;
 use hatchery_tests::event::count;
 use hatchery_tests::{Cluster, Plan, Traffic, http, playground, process, step};
 use rustix::process::Signal;
@@ -125,9 +126,7 @@ fn it_may_not_be_executed() {
 #[test]
 fn it_is_another_program() {
     with_program(
-        |path| {
-            fs::copy("/bin/ls", path).unwrap();
-        },
+        |path| copy_program(Path::new("/bin/ls"), path),
         &["exited with code 2", "the last it wrote"],
     );
 }

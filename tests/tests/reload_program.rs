@@ -9,6 +9,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::Path;
 
+use hatchery_tests::deploy::copy_program;
 use hatchery_tests::{Cluster, playground, process, step};
 use rustix::process::Signal;
 
@@ -72,7 +73,7 @@ fn a_link_that_is_swapped_is_followed() {
     let releases = ["one", "two", "three"].map(|name| {
         let release = plan.path(name);
         fs::create_dir(&release).unwrap();
-        fs::copy(&program, release.join("playground")).unwrap();
+        copy_program(&program, &release.join("playground"));
         release
     });
     let current = plan.path("current");

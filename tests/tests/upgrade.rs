@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use hatchery_tests::control::Control;
+use hatchery_tests::deploy::copy_program;
 use hatchery_tests::event::position;
 use hatchery_tests::listeners::{address, addresses};
 use hatchery_tests::manager::Manager;
@@ -161,7 +162,7 @@ fn the_executable_that_is_now_on_disk_runs() {
     let cluster = playground!().upgradable().start();
     let before = fs::metadata(cluster.plan().program()).unwrap().ino();
     let copy = cluster.plan().path("copy");
-    fs::copy(cluster.plan().program(), &copy).unwrap();
+    copy_program(cluster.plan().program(), &copy);
     cluster.replace_program(&copy);
     cluster.upgrade();
     for pid in cluster.everybody().into_iter().chain([cluster.master()]) {
