@@ -241,7 +241,8 @@ impl Messenger {
     /// let second = std::time::Duration::from_secs(1);
     /// let mut replies = messenger.request_all(Target::Workers, "connections", &(), second).await?;
     /// while let Some(reply) = replies.next().await {
-    ///     println!("{} has {:?}", reply.from, reply.json::<u64>());
+    ///     let from = reply.from;
+    ///     println!("{from} has {:?}", reply.json::<u64>());
     /// }
     /// # Ok(()) }
     /// ```
