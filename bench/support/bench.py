@@ -25,6 +25,8 @@ class Bench:
         self.absent = []
         # Title and table of what does not fit into the table of comparisons.
         self.tables = {}
+        # As SVG, stored beside the report.
+        self.drawing = ""
         # Their rows so far, for tables that several rows add to.
         self.loads = {}
         self._missing = {}

@@ -26,14 +26,14 @@ def load(port, *arguments, seconds=60):
 
 
 @contextlib.contextmanager
-def connections(port, number):
-    """That many connections at once, each with one request sent."""
+def connections(port, number, source=lambda _index: None):
+    """That many connections at once, each with one request sent. `source` says from which address one comes."""
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     opened = []
     try:
-        for _ in range(number):
-            opened.append(socket.create_connection(("127.0.0.1", port), 10))
+        for index in range(number):
+            opened.append(socket.create_connection(("127.0.0.1", port), 10, source(index)))
         for connection in opened:
             connection.sendall(REQUEST)
         yield opened

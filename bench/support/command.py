@@ -91,6 +91,9 @@ def measure(name, title, options, rows):
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
         print(f"\nstored in {path.relative_to(REPO)}")
+        if bench.drawing:
+            path.with_suffix(".svg").write_text(bench.drawing)
+            print(f"drawn in {path.with_suffix('.svg').relative_to(REPO)}")
     return 1 if bench.failures else 0
 
 
