@@ -74,6 +74,8 @@ mod config;
 mod dispatch;
 mod logging;
 mod systemd;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use app::App;
 pub use async_trait::async_trait;
@@ -91,3 +93,14 @@ pub use hatchery_protocol::child::{
 pub use hatchery_protocol::child::{follower, messenger, state};
 pub use hatchery_protocol::message::Member;
 pub use hatchery_worker::{ClientInfo, Incoming, RawStream, TlsInfo, Worker, WorkerContext};
+
+/// What the pages show is compiled.
+#[cfg(doctest)]
+mod pages {
+    #[doc = include_str!("../README.md")]
+    mod readme {}
+    #[doc = include_str!("../docs/tutorial.md")]
+    mod tutorial {}
+    #[doc = include_str!("../docs/coming-from/node-cluster.md")]
+    mod coming_from_node {}
+}

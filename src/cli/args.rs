@@ -229,6 +229,20 @@ mod tests {
     }
 
     #[test]
+    fn the_page_has_every_verb() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/commands.md");
+        let page = std::fs::read_to_string(path).unwrap();
+        for verb in Cli::command().get_subcommands() {
+            let name = verb.get_name();
+            let shown = [format!("| `myapp {name}"), format!("| `myapp [{name}]")];
+            assert!(
+                shown.iter().any(|row| page.contains(row)),
+                "`{name}` is not in {path}"
+            );
+        }
+    }
+
+    #[test]
     fn start_is_the_default() {
         assert_eq!(flags(""), Layer::default());
         for line in [
