@@ -135,3 +135,118 @@ pub(super) fn pass_on(shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
         }
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::super::link::LinkWriter;
+    use super::super::schedules::ScheduleLink;
+    use super::*;
+    use crate::boot::Boot;
+    use crate::message::Member;
+    use crate::schedule::Command;
+
+    fn shared() -> Arc<Shared> {
+        let boot: Boot = serde_json::from_value(json!({
+            "name": "app", "child": { "seat": "agent", "incarnation": 1 }, "generation": 1, "replaces": false,
+            "settings": {
+                "workers": 2, "threads": 1, "start_timeout_ms": 1000, "drain_timeout_ms": 1000, "lame_duck_ms": 1000,
+                "orphan_grace_ms": 1000, "master_timeout_ms": 1000,
+                "http": {
+                    "header_timeout_ms": 1000, "idle_timeout_ms": 1000, "max_header_size": 8192,
+                    "max_connections": 0, "max_requests_per_connection": 0,
+                },
+                "on_master_death": "drain", "log_format": "json", "log_level": "info",
+            },
+            "listeners": [], "workers": [],
+        }))
+        .unwrap();
+        let (link, _) = std::os::unix::net::UnixStream::pair().unwrap();
+        let link = LinkWriter::new(link.into()).unwrap();
+        Arc::new(Shared::new(&boot, link).unwrap())
+    }
+
+    fn order(number: u64) -> ScheduleOrder {
+        ScheduleOrder::Asked {
+            number,
+            name: "report".into(),
+            command: Command::Run,
+        }
+    }
+
+    fn say_all_that_is_to_be_done(news: &News) {
+        news.egg_ready();
+        news.stand_down();
+        news.stopping();
+    }
+
+    fn is_told_nothing_to_do(shared: &Shared) -> bool {
+        let shutdown = &shared.shutdown;
+        !shared.egg_ready.is_cancelled()
+            && !shutdown.standing_down().is_cancelled()
+            && !shutdown.announced().is_cancelled()
+    }
+
+    fn is_told_to_do_all(shared: &Shared) -> bool {
+        let shutdown = &shared.shutdown;
+        shared.egg_ready.is_cancelled()
+            && shutdown.standing_down().is_cancelled()
+            && shutdown.announced().is_cancelled()
+    }
+
+    fn wait_until(condition: impl Fn() -> bool) {
+        while !condition() {
+            thread::sleep(Duration::from_micros(100));
+        }
+    }
+
+    /// Stops a look where it has seen who is there, and says more meanwhile: who is there, then to begin.
+    #[test]
+    fn who_is_told_to_begin_knows_who_was_there_before() {
+        let shared = shared();
+        let news = &shared.news;
+        news.members(|members| members.agent = Some(1));
+        thread::scope(|scope| {
+            let held = news.schedules();
+            let look = scope.spawn(|| news.look(&shared));
+            wait_until(|| shared.members.now().agent == Some(1));
+            news.members(|members| members.workers.push(Member { slot: 0, pid: 2 }));
+            say_all_that_is_to_be_done(news);
+            drop(held);
+            look.join().unwrap();
+        });
+        assert!(shared.members.now().workers.is_empty());
+        assert!(is_told_nothing_to_do(&shared));
+        news.look(&shared);
+        assert_eq!(shared.members.now().workers.len(), 1);
+        assert!(is_told_to_do_all(&shared));
+    }
+
+    /// The same where it has taken the orders.
+    #[test]
+    fn who_is_told_to_begin_has_all_orders_from_before() {
+        let shared = shared();
+        let news = &shared.news;
+        let mut orders = ScheduleLink::new(Arc::clone(&shared));
+        news.schedule(order(1));
+        thread::scope(|scope| {
+            let held = shared.schedules.hold();
+            let look = scope.spawn(|| news.look(&shared));
+            wait_until(|| news.schedules().is_empty());
+            news.schedule(order(2));
+            say_all_that_is_to_be_done(news);
+            drop(held);
+            look.join().unwrap();
+        });
+        assert_eq!(orders.come(), Some(order(1)));
+        assert_eq!(orders.come(), None);
+        assert!(is_told_nothing_to_do(&shared));
+        news.look(&shared);
+        assert_eq!(orders.come(), Some(order(2)));
+        assert!(is_told_to_do_all(&shared));
+    }
+}

@@ -20,6 +20,12 @@ impl Inbox {
         receiver
     }
 
+    /// For tests: nothing is passed on while this is held.
+    #[cfg(test)]
+    pub(super) fn hold(&self) -> impl Drop + '_ {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A process that has no schedules drops it.
     pub(super) fn pass_on(&self, order: ScheduleOrder) {
         let sender = self.0.lock().unwrap_or_else(PoisonError::into_inner);
