@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
 use std::sync::mpsc as blocking;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt as _;
@@ -27,14 +27,32 @@ const FLUSH: Duration = Duration::from_millis(500);
 /// The last lines of one child, from both streams as they came.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tail {
-    lines: Arc<Mutex<VecDeque<String>>>,
+    lines: Arc<Mutex<Remembered>>,
+}
+
+#[derive(Debug, Default)]
+struct Remembered {
+    lines: VecDeque<String>,
+    /// Whether nothing is worth to be remembered any more.
+    closed: bool,
 }
 
 impl Tail {
     /// The lines, and a clean slate.
     pub(crate) fn take(&self) -> Vec<String> {
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *lines).into()
+        std::mem::take(&mut self.lock().lines).into()
+    }
+
+    /// Forgets everything, also what has been written already and is still on its way here.
+    pub(crate) fn close(&self) {
+        *self.lock() = Remembered {
+            lines: VecDeque::new(),
+            closed: true,
+        };
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Remembered> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn remember(&self, line: &[u8]) {
@@ -42,11 +60,14 @@ impl Tail {
         if text.is_empty() {
             return;
         }
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        if lines.len() == LINES {
-            lines.pop_front();
+        let mut remembered = self.lock();
+        if remembered.closed {
+            return;
         }
-        lines.push_back(text);
+        if remembered.lines.len() == LINES {
+            remembered.lines.pop_front();
+        }
+        remembered.lines.push_back(text);
     }
 }
 
@@ -185,6 +206,18 @@ mod tests {
         assert_eq!(lines.len(), LINES);
         assert_eq!(lines.last().unwrap(), "no end");
         assert_eq!(lines.first().unwrap(), "line 31");
+    }
+
+    #[tokio::test]
+    async fn what_comes_late_is_passed_on_and_not_remembered() {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let tail = Tail::default();
+        tail.remember(b"early");
+        tail.close();
+        writeln!(writer, "late").unwrap();
+        drop(writer);
+        assert_eq!(relayed(reader, tail.clone()).await, b"late\n");
+        assert!(tail.take().is_empty());
     }
 
     #[tokio::test]

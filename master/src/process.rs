@@ -199,7 +199,7 @@ async fn read(
             },
             Ok(Some(FromChild::Ready)) => {
                 // What it wrote in its start says nothing about how it ends.
-                drop(tail.take());
+                tail.close();
                 lock(&heard).runtime_at = Some(monotonic());
                 Event::Ready { child }
             }
