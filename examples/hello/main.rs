@@ -37,6 +37,7 @@ struct HelloWorker;
 #[async_trait]
 impl Worker for HelloWorker {
     async fn start(&mut self, context: &WorkerContext) -> Result<Router, BoxError> {
+        tracing::info!("worker process {} started", context.pid());
         Ok(Router::new()
             .route("/", get(|| async { "Hello World" }))
             .route("/whoami", get(whoami))

@@ -1,5 +1,6 @@
 //! The addresses of a cluster, and what the kernel knows of its sockets.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -44,6 +45,31 @@ pub fn timer(local: SocketAddr, remote: SocketAddr) -> Option<(u32, u64)> {
         let left = u64::from_str_radix(left, 16).ok()?;
         Some((u32::from_str_radix(kind, 16).ok()?, left))
     })
+}
+
+/// The numbers of the sockets that listen at an address over IPv4 (proc_pid_net(5)).
+pub fn listening(local: SocketAddr) -> BTreeSet<u64> {
+    const LISTEN: &str = "0A";
+    let table = fs::read_to_string("/proc/net/tcp").unwrap();
+    let local = in_table(local);
+    let number = |line: &str| {
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        let listens = Some(*fields.get(1)?) == local.as_deref() && *fields.get(3)? == LISTEN;
+        listens.then(|| fields.get(9)?.parse().ok()).flatten()
+    };
+    table.lines().filter_map(number).collect()
+}
+
+/// Those of them that a process has among its descriptors.
+pub fn held(pid: u32, sockets: &BTreeSet<u64>) -> BTreeSet<u64> {
+    let table = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
+    let number = |entry: fs::DirEntry| {
+        let target = fs::read_link(entry.path()).ok()?;
+        let number = target.to_str()?.strip_prefix("socket:[")?;
+        number.strip_suffix(']')?.parse().ok()
+    };
+    let all: BTreeSet<u64> = table.filter_map(number).collect();
+    all.intersection(sockets).copied().collect()
 }
 
 /// As in `/proc/net/tcp`: the bytes of the address as one number of this machine.
