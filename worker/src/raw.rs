@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -40,6 +41,17 @@ impl RawStream {
     /// accepted.
     pub const fn peer_addr(&self) -> Option<SocketAddr> {
         self.peer
+    }
+
+    /// Takes the connection out of this worker's hands, to pass it on to another process (`SCM_RIGHTS`, see
+    /// unix(7)). It does not count any more, neither in `status` nor for a drain, and is not cut off at the end of
+    /// one. What was read from it is not in it any more: pass that on, too.
+    ///
+    /// # Errors
+    ///
+    /// No descriptor is left. The connection is closed then.
+    pub fn into_fd(mut self) -> io::Result<OwnedFd> {
+        self.stream.release()
     }
 }
 

@@ -86,6 +86,17 @@ impl Stream {
         stream.copied = true;
         Ok(stream)
     }
+
+    /// The connection itself, which goes on when this is dropped.
+    ///
+    /// # Errors
+    ///
+    /// No descriptor is left.
+    fn release(&mut self) -> io::Result<OwnedFd> {
+        let released = self.as_fd().try_clone_to_owned()?;
+        self.copied = false;
+        Ok(released)
+    }
 }
 
 /// Calls the same method on whichever stream it is.
@@ -235,6 +246,17 @@ impl<I> Tracked<I> {
     }
 }
 
+impl Tracked<Stream> {
+    /// The connection itself, which goes on when this is dropped, and counts no more.
+    ///
+    /// # Errors
+    ///
+    /// No descriptor is left.
+    pub(crate) fn release(&mut self) -> io::Result<OwnedFd> {
+        self.stream.release()
+    }
+}
+
 impl<I: AsyncRead + Unpin> AsyncRead for Tracked<I> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -293,7 +315,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Tracked<I> {
 mod tests {
     use std::future::poll_fn;
 
-    use tokio::io::AsyncReadExt as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
 
@@ -341,5 +363,22 @@ mod tests {
             let ended = ended.await;
             assert_eq!(ended.is_ok(), handed);
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_released_goes_on() {
+        let (server, client) = std::os::unix::net::UnixStream::pair().unwrap();
+        for end in [&server, &client] {
+            end.set_nonblocking(true).unwrap();
+        }
+        let mut stream = Stream::handed(Family::Unix, server.into()).unwrap();
+        let released = stream.release().unwrap();
+        drop(stream);
+        let mut server = Stream::open(Family::Unix, released).unwrap();
+        let mut client = UnixStream::from_std(client).unwrap();
+        client.write_all(b"hello").await.unwrap();
+        let mut bytes = [0; 5];
+        server.read_exact(&mut bytes).await.unwrap();
+        assert_eq!(&bytes, b"hello");
     }
 }
