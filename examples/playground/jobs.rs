@@ -48,6 +48,7 @@ fn schedule(text: &str) -> Result<Schedule, BoxError> {
             "immediate" => schedule.immediate(),
             "disabled" => schedule.disabled(),
             "retry" => schedule.retry_lost(),
+            "fleet" => schedule.once_per_fleet(),
             "queue" => schedule.overlap(Overlap::Queue),
             "allow" => schedule.overlap(Overlap::Allow),
             "skip-missed" => schedule.missed(Missed::Skip),

@@ -201,6 +201,8 @@ impl Ledger {
             slot: Option<u32>,
             pid: u32,
             due_ms: u64,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            token: Option<u64>,
         }
         let Some(file) = &self.file else {
             return Ok(());
@@ -213,6 +215,7 @@ impl Ledger {
             slot: self.slot,
             pid: std::process::id(),
             due_ms: run.due_ms(),
+            token: run.fleet_token(),
         };
         append(file, &line)
     }

@@ -44,6 +44,19 @@ pub struct ScheduleStatus {
     pub running: Vec<Running>,
     /// The last runs that ended, newest first, at most [`HISTORY`].
     pub history: Vec<Run>,
+    /// For a schedule of a whole fleet: which host's turn it is. Absent: it is this host's alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn: Option<Turn>,
+}
+
+/// Which host of a fleet runs a schedule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Turn {
+    /// This one.
+    Here,
+    /// Not this one: another one, or none at the moment.
+    Elsewhere,
 }
 
 /// Where a schedule's job runs.
@@ -263,6 +276,7 @@ mod tests {
                 duration_ms: 2,
                 outcome: Outcome::failed("no"),
             }],
+            turn: None,
         };
         let json = serde_json::to_string(&schedule).unwrap();
         assert_eq!(
@@ -276,6 +290,12 @@ mod tests {
         assert_eq!(
             serde_json::from_str::<ScheduleStatus>(&json).unwrap(),
             schedule
+        );
+        let turn = Some(Turn::Elsewhere);
+        let elsewhere = serde_json::to_string(&ScheduleStatus { turn, ..schedule }).unwrap();
+        assert!(
+            elsewhere.ends_with(r#"],"turn":"elsewhere"}"#),
+            "{elsewhere}"
         );
     }
 

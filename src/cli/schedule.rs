@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use hatchery_protocol::control::{Reply, Request};
 use hatchery_protocol::exit::Exit;
-use hatchery_protocol::schedule::{Command, Outcome as Ended, Run, ScheduleStatus};
+use hatchery_protocol::schedule::{Command, Outcome as Ended, Run, ScheduleStatus, Turn};
 
 use super::client::Client;
 use super::table::aligned;
@@ -82,6 +82,7 @@ pub(super) fn readable(schedules: &[ScheduleStatus], now: SystemTime) -> String 
     rows.extend(schedules.iter().map(|schedule| {
         let running = schedule.running.len();
         let state = match (running, schedule.enabled) {
+            (0, true) if schedule.turn == Some(Turn::Elsewhere) => "on another host".to_owned(),
             (0, true) => "waiting".to_owned(),
             (0, false) => "disabled".to_owned(),
             (1, _) => "running".to_owned(),
@@ -170,11 +171,20 @@ mod tests {
             }],
             ..ScheduleStatus::default()
         };
+        let bills = ScheduleStatus {
+            name: "bills".into(),
+            when: "0 4 * * * UTC".into(),
+            place: Place::Agent,
+            enabled: true,
+            turn: Some(Turn::Elsewhere),
+            ..ScheduleStatus::default()
+        };
         assert_eq!(
-            readable(&[report, refresh], SystemTime::UNIX_EPOCH),
-            "SCHEDULE  WHEN                      WHERE        STATE    NEXT         RUNS  MISSED  SKIPPED  LAST RUN\n\
-             report    30 2 * * * Europe/Berlin  one worker   waiting  in 1h 2m 3s     7       1        0  failed after 1s 500ms: no disk\n\
-             refresh   every 5s                  all workers  running  -               1       0        0\n"
+            readable(&[report, refresh, bills], SystemTime::UNIX_EPOCH),
+            "SCHEDULE  WHEN                      WHERE        STATE            NEXT         RUNS  MISSED  SKIPPED  LAST RUN\n\
+             report    30 2 * * * Europe/Berlin  one worker   waiting          in 1h 2m 3s     7       1        0  failed after 1s 500ms: no disk\n\
+             refresh   every 5s                  all workers  running          -               1       0        0\n\
+             bills     0 4 * * * UTC             agent        on another host  -               0       0        0\n"
         );
     }
 }

@@ -4,15 +4,22 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hatchery_protocol::child::ScheduleVoice;
 use hatchery_protocol::child::job::{JOBS_TOPIC, LEAVING, Order};
 use hatchery_protocol::child::messenger::{Messenger, RequestError, SendError, Target};
-use hatchery_protocol::child::{Context, ScheduleVoice};
 use hatchery_protocol::id::Slot;
 use hatchery_protocol::schedule::{Outcome, ScheduleNews, ScheduleStatus};
 
 use super::clock::{ClockWatch, now};
+#[cfg(feature = "fleet")]
+use super::plan::Plan;
+#[cfg(feature = "fleet")]
+use super::post;
+#[cfg(feature = "fleet")]
+use super::runner::Turn;
 use super::runner::{Later, World};
 use super::tick::Moment;
+use crate::AgentContext;
 
 /// A worker ends a run at its timeout itself. This is for one that cannot even say so.
 const WORD: Duration = Duration::from_secs(5);
@@ -23,15 +30,19 @@ pub(super) struct Host {
     clock: Arc<ClockWatch>,
     voice: ScheduleVoice,
     messenger: Messenger,
+    #[cfg(feature = "fleet")]
+    context: AgentContext,
 }
 
 impl Host {
     /// To be called on the runtime.
-    pub(super) fn new(context: &Context, voice: ScheduleVoice) -> io::Result<Self> {
+    pub(super) fn new(context: &AgentContext, voice: ScheduleVoice) -> io::Result<Self> {
         Ok(Self {
             clock: Arc::new(ClockWatch::new()?),
             voice,
             messenger: context.messenger().reserved(),
+            #[cfg(feature = "fleet")]
+            context: context.clone(),
         })
     }
 }
@@ -87,6 +98,29 @@ impl World for Host {
             }
             outcomes
         })
+    }
+
+    #[cfg(feature = "fleet")]
+    fn in_fleet(&self) -> bool {
+        self.context.fleet().is_configured()
+    }
+
+    #[cfg(feature = "fleet")]
+    fn workers(&self, ready: bool) -> Later<()> {
+        let mut members = self.context.members();
+        Box::pin(async move {
+            while members.now().workers.is_empty() == ready {
+                if !members.changed().await {
+                    std::future::pending::<()>().await;
+                }
+            }
+        })
+    }
+
+    #[cfg(feature = "fleet")]
+    fn turn(&self, plan: &Plan) -> Later<Arc<dyn Turn>> {
+        let fleet = self.context.fleet().clone();
+        Box::pin(post::turn(fleet, plan.name.to_string(), plan.when()))
     }
 }
 

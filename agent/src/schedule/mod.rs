@@ -6,15 +6,19 @@
 //!                     └──► runner ──► a worker, all workers, or this process
 //! ```
 //!
-//! The book decides and is pure; the runner performs. Workers run jobs without knowing of schedules.
+//! The book decides and is pure; the runner performs. Workers run jobs without knowing of schedules. What a whole fleet
+//! of hosts runs once is run by the host that has the *turn*: `runner/turns` sees to it, and with the feature `fleet` a
+//! lease says who that is.
 //!
-//! Not here: schedules of a whole fleet of hosts, and memory of what was run before the cluster started.
+//! Not here: memory of what was run before the cluster started, unless a fleet remembers it.
 
 mod book;
 mod clock;
 mod host;
 mod office;
 mod plan;
+#[cfg(feature = "fleet")]
+mod post;
 mod runner;
 mod spec;
 mod tick;

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use hatchery_protocol::child::{Child, Context, ScheduleLink};
+use hatchery_protocol::child::{Child, ScheduleLink};
 use hatchery_protocol::schedule::{ScheduleNews, ScheduleOrder};
 use tokio::task::JoinHandle;
 
@@ -13,6 +13,7 @@ use super::host::Host;
 use super::plan::{Plan, ScheduleError, check};
 use super::runner::Runner;
 use super::spec::{Schedule, Site};
+use crate::AgentContext;
 
 /// What an agent minds, once it is in office.
 pub(crate) struct Office {
@@ -48,7 +49,7 @@ impl Office {
     }
 
     /// The agent is in office: begin.
-    pub(crate) fn open(&mut self, context: &Context) -> io::Result<()> {
+    pub(crate) fn open(&mut self, context: &AgentContext) -> io::Result<()> {
         let Some(mut link) = self.link.take() else {
             return Ok(());
         };

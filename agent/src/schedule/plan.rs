@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use thiserror::Error;
 
-use super::spec::{Missed, Overlap, Rhythm, Schedule, Site};
+use super::spec::{Missed, Overlap, Rhythm, Schedule, Scope, Site};
 use super::tick::Pulse;
 
 /// The longest name of a schedule or a job, in bytes.
@@ -84,6 +84,12 @@ pub enum ScheduleError {
     /// A name for workers, of a job that no worker runs.
     #[error("schedule `{0}` runs in the agent, where its job needs no name")]
     JobInAgent(String),
+    /// A run at the start of a fleet, which has none.
+    #[error(
+        "schedule `{0}` runs once per fleet, and a fleet has no start at which it could run: use a cron pattern or an \
+         interval without `immediate`"
+    )]
+    StartOfFleet(String),
 }
 
 /// A schedule that can be run.
@@ -100,6 +106,7 @@ pub(crate) struct Plan {
     pub(super) jitter: Duration,
     pub(super) retry_lost: bool,
     pub(super) enabled: bool,
+    pub(super) scope: Scope,
 }
 
 impl Plan {
@@ -161,6 +168,9 @@ fn plan(schedule: Schedule, now: Timestamp) -> Result<Plan, ScheduleError> {
     if schedule.zone.is_some() && !matches!(schedule.rhythm, Rhythm::Cron(_)) {
         return Err(ScheduleError::ZoneWithoutCron(name.to_string()));
     }
+    if schedule.scope == Scope::Fleet && schedule.immediate {
+        return Err(ScheduleError::StartOfFleet(name.to_string()));
+    }
     let pulse = match schedule.rhythm {
         Rhythm::AtStart => Pulse::Once,
         Rhythm::Every(period) => {
@@ -187,6 +197,7 @@ fn plan(schedule: Schedule, now: Timestamp) -> Result<Plan, ScheduleError> {
         jitter: schedule.jitter,
         retry_lost: schedule.retry_lost,
         enabled: schedule.enabled,
+        scope: schedule.scope,
     })
 }
 

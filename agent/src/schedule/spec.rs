@@ -50,6 +50,7 @@ pub struct Schedule {
     pub(super) jitter: Duration,
     pub(super) retry_lost: bool,
     pub(super) enabled: bool,
+    pub(super) scope: Scope,
 }
 
 /// As the author wrote it.
@@ -66,6 +67,15 @@ pub(super) enum Site {
     OneWorker,
     AllWorkers,
     Agent(Handler),
+}
+
+/// Whose schedule it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// Each host's own.
+    Host,
+    /// One for all hosts of a fleet.
+    Fleet,
 }
 
 /// What becomes of a time at which the run before is not over.
@@ -125,6 +135,7 @@ impl Schedule {
             jitter: Duration::ZERO,
             retry_lost: false,
             enabled: true,
+            scope: Scope::Host,
         }
     }
 
@@ -195,6 +206,18 @@ impl Schedule {
     /// twice.
     pub const fn retry_lost(mut self) -> Self {
         self.retry_lost = true;
+        self
+    }
+
+    /// Each time is run by one host of the fleet, the one that holds the schedule's lease, instead of by every host.
+    /// When that host is gone another one takes over, and times that fell between the two are
+    /// [missed](Self::missed) ones. [`Job::fleet_token`] tells a host that has lost its turn from the one that has it.
+    ///
+    /// Without a fleet (the feature, or the setting `fleet`) the schedule runs on this host, as any other does.
+    ///
+    /// Not for [`immediate`](Self::immediate) and [`at_start`](Self::at_start): hosts start, a fleet does not.
+    pub const fn once_per_fleet(mut self) -> Self {
+        self.scope = Scope::Fleet;
         self
     }
 

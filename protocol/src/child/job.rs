@@ -59,6 +59,13 @@ impl Job {
         self.order.due_ms
     }
 
+    /// For a schedule that runs once per fleet: the fencing token of the host that runs it, larger than that of every
+    /// host before. Give it along with what the job writes, so that the storage can refuse a smaller one than it has
+    /// seen. `None` for other schedules, and without a fleet.
+    pub fn fleet_token(&self) -> Option<u64> {
+        self.order.token
+    }
+
     /// Cancelled when the process is about to leave, or may not run this any longer: end soon.
     pub fn closing(&self) -> &CancellationToken {
         &self.closing
@@ -83,6 +90,9 @@ pub struct Order {
     /// How long it may take.
     #[serde(with = "crate::clock::as_millis", rename = "timeout_ms")]
     pub timeout: Duration,
+    /// The fencing token of a host that runs it for a whole fleet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<u64>,
 }
 
 /// An author's code for a job.
@@ -139,6 +149,7 @@ mod tests {
             cause: Cause::Due,
             due_ms: 8,
             timeout: Duration::from_secs(9),
+            token: None,
         }
     }
 
@@ -179,5 +190,8 @@ mod tests {
             serde_json::to_string(&order()).unwrap(),
             r#"{"schedule":"report","job":"write","number":7,"attempt":1,"cause":"due","due_ms":8,"timeout_ms":9000}"#
         );
+        let token = Some(10);
+        let of_a_fleet = serde_json::to_string(&Order { token, ..order() }).unwrap();
+        assert!(of_a_fleet.ends_with(r#""timeout_ms":9000,"token":10}"#));
     }
 }

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use super::rules::Hold;
 use super::task;
 use crate::fleet::message::check_name;
-use crate::fleet::{Fleet, FleetError};
+use crate::fleet::{Fleet, FleetError, Inner};
 
 /// How many leases a process may contend for.
 const MOST: usize = 1024;
@@ -45,9 +45,9 @@ impl Leases {
 #[derive(Debug)]
 pub struct LeaseHandle {
     name: String,
+    inner: Arc<Inner>,
     hold: watch::Receiver<Option<Hold>>,
     stop: CancellationToken,
-    task: Option<tokio::task::JoinHandle<()>>,
     _open: Count,
 }
 
@@ -87,12 +87,12 @@ impl Fleet {
         let stop = CancellationToken::new();
         let counter = Arc::clone(&inner.leases.held);
         let contender = task::Contender::new(Arc::clone(inner), name, sender, counter);
-        let task = tokio::spawn(contender.run(stop.clone()));
+        tokio::spawn(contender.run(stop.clone()));
         Ok(LeaseHandle {
             name: name.to_owned(),
+            inner: Arc::clone(inner),
             hold,
             stop,
-            task: Some(task),
             _open: open,
         })
     }
@@ -151,11 +151,19 @@ impl LeaseHandle {
     }
 
     /// Gives it back, and waits until Redis knows or cannot be told. Another one can have it at once.
-    pub async fn release(mut self) {
+    pub async fn release(self) {
+        self.give_back().await;
+    }
+
+    pub(crate) async fn give_back(&self) {
         self.stop.cancel();
-        if let Some(task) = self.task.take() {
-            let _ = task.await;
-        }
+        let mut hold = self.hold.clone();
+        // The contender's last act is to drop its end.
+        while hold.changed().await.is_ok() {}
+    }
+
+    pub(super) fn inner(&self) -> &Inner {
+        &self.inner
     }
 }
 

@@ -14,6 +14,8 @@ mod rules;
 #[cfg(test)]
 mod simulation;
 mod task;
+mod times;
 
 pub use handle::LeaseHandle;
 pub(super) use handle::Leases;
+pub(crate) use times::{Time, Word};

@@ -1,5 +1,7 @@
 //! The page of one schedule.
 
+mod turn;
+
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -11,8 +13,9 @@ use jiff::Timestamp;
 
 use super::{Action, Begin};
 use crate::schedule::plan::Plan;
-use crate::schedule::spec::{Missed, Overlap};
+use crate::schedule::spec::{Missed, Overlap, Scope};
 use crate::schedule::tick::{Due, Moment, Pulse, wall_ms};
+use turn::Side;
 
 /// What is late by no more than this is on time: runtimes and hosts stutter.
 const ON_TIME: Duration = Duration::from_secs(1);
@@ -34,6 +37,8 @@ pub(super) struct Entry {
     missed: u64,
     skipped: u64,
     history: VecDeque<Run>,
+    /// For a schedule of a whole fleet.
+    side: Option<Side>,
 }
 
 /// A run that goes on.
@@ -52,6 +57,8 @@ struct Wish {
     cause: Cause,
     due_ms: u64,
     order: Option<u64>,
+    /// What this host has it from, if it runs it for a fleet.
+    token: Option<u64>,
 }
 
 impl Entry {
@@ -59,6 +66,7 @@ impl Entry {
         Self {
             index,
             enabled: plan.enabled,
+            side: (plan.scope == Scope::Fleet).then(Side::default),
             plan: Arc::new(plan),
             seed,
             switched: false,
@@ -108,6 +116,10 @@ impl Entry {
             });
         }
         self.start_afresh(now);
+        if self.side.is_some() {
+            self.take_over_claimed(now, known.queued);
+            return;
+        }
         if known.when == self.plan.when()
             && let Some(ms) = known.next_ms
         {
@@ -140,6 +152,7 @@ impl Entry {
     /// Forgets what was to come.
     pub(super) fn start_afresh(&mut self, now: Moment) {
         self.next = match self.plan.pulse {
+            _ if self.is_elsewhere() => None,
             // Counts on a clock that nobody sets.
             Pulse::Every(_) if self.next.is_some() => self.next,
             Pulse::Every(_) | Pulse::Cron { .. } | Pulse::Once => self.plan.pulse.first(now),
@@ -148,7 +161,7 @@ impl Entry {
 
     /// Begins what is due.
     pub(super) fn look(&mut self, now: Moment, out: &mut Vec<Action>) {
-        let Some(due) = self.next.filter(|_| self.enabled) else {
+        let Some(due) = self.next.filter(|_| self.enabled && self.is_free()) else {
             return;
         };
         if !self.begins(due).left(now).is_zero() {
@@ -172,21 +185,18 @@ impl Entry {
             out.push(Action::Changed(self.index));
         } else {
             let due_ms = passed.last.wall_ms(now);
-            let order = None;
-            self.wish(
-                now,
-                Wish {
-                    cause,
-                    due_ms,
-                    order,
-                },
-                out,
-            );
+            let wish = Wish {
+                cause,
+                due_ms,
+                order: None,
+                token: None,
+            };
+            self.come(now, passed.last, wish, out);
         }
     }
 
     pub(super) fn rest(&self, now: Moment) -> Option<Duration> {
-        let next = self.next.filter(|_| self.enabled)?;
+        let next = self.next.filter(|_| self.enabled && self.is_free())?;
         Some(self.begins(next).left(now))
     }
 
@@ -198,9 +208,17 @@ impl Entry {
         out: &mut Vec<Action>,
     ) {
         match command {
+            Command::Run if self.is_elsewhere() => out.push(Action::Answer {
+                order,
+                result: Err(format!(
+                    "`{}` is run by another host of the fleet at the moment, or by none: ask there",
+                    self.name()
+                )),
+            }),
             Command::Run => {
                 let wish = Wish {
                     order: Some(order),
+                    token: self.token(),
                     ..Wish::new(Cause::Asked, now)
                 };
                 self.wish(now, wish, out);
@@ -293,6 +311,7 @@ impl Entry {
             skipped: self.skipped,
             running: self.running.iter().map(Active::status).collect(),
             history: self.history.iter().cloned().collect(),
+            turn: self.turn(),
         }
     }
 
@@ -329,6 +348,7 @@ impl Entry {
             number: self.runs,
             cause: wish.cause,
             due_ms: wish.due_ms,
+            token: wish.token,
         }));
     }
 
@@ -365,6 +385,7 @@ impl Wish {
             cause,
             due_ms: wall_ms(now.wall),
             order: None,
+            token: None,
         }
     }
 }

@@ -118,6 +118,7 @@ impl Life {
             match action {
                 Action::Changed(_) => self.told = self.book.status(0).unwrap(),
                 Action::Begin(begin) => self.begin(begin),
+                Action::Claim(_) => panic!("a schedule of this host alone"),
                 Action::Answer { order, .. } => {
                     assert!(self.answered.insert(order), "answered twice");
                 }

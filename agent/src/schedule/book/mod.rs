@@ -8,7 +8,8 @@
 //!
 //! - a time of a schedule begins one run at most, also over a change of agent and a small step of the clock;
 //! - nothing passes silently: a time that begins no run is counted as missed or skipped;
-//! - a book that is closed begins nothing.
+//! - a book that is closed begins nothing;
+//! - a time of a schedule that a fleet shares begins a run only if this host has claimed it.
 
 mod entry;
 #[cfg(test)]
@@ -47,8 +48,53 @@ pub(crate) enum Event {
         command: Command,
         order: u64,
     },
+    /// For a schedule of a whole fleet: the turn has come to this host, or it is over.
+    Turn { schedule: usize, held: Option<Held> },
+    /// The fleet's word on [`Action::Claim`].
+    Claimed { schedule: usize, claimed: Claimed },
     /// Another agent is about to take over, or this is a stop.
     Close,
+}
+
+/// A turn of this host's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) token: u64,
+    /// The last time that any host has claimed, if that is known.
+    pub(crate) last: Option<LastTime>,
+}
+
+/// A time that a host has claimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LastTime {
+    /// Which, where times have names.
+    pub(crate) due_ms: Option<u64>,
+    /// How long it has been over.
+    pub(crate) ago: Duration,
+}
+
+/// Whose a time is.
+#[cfg_attr(
+    not(any(feature = "fleet", test)),
+    expect(dead_code, reason = "there is no other host")
+)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Claimed {
+    /// This host's, and nobody else's ever.
+    Ours,
+    /// Certainly not this host's.
+    Others,
+    /// The turn was over before the fleet had answered.
+    Unknown,
+}
+
+/// Whether this host should have the turn of a schedule.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// It should try to have it.
+    pub(crate) contend: bool,
+    /// It has begun something that is not over, and should keep it.
+    pub(crate) busy: bool,
 }
 
 /// What is to be done.
@@ -58,6 +104,8 @@ pub(crate) enum Action {
     Changed(usize),
     /// Begin a run. [`Event::Ended`] has to follow.
     Begin(Begin),
+    /// Ask the fleet whether this time is this host's. [`Event::Claimed`] has to follow.
+    Claim(Claim),
     /// Tell the operator how it went.
     Answer {
         order: u64,
@@ -72,6 +120,19 @@ pub(crate) struct Begin {
     pub(crate) number: u64,
     pub(crate) cause: Cause,
     pub(crate) due_ms: u64,
+    /// The fencing token, if it runs for a whole fleet.
+    pub(crate) token: Option<u64>,
+}
+
+/// A time that has come, to be claimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Claim {
+    pub(crate) schedule: usize,
+    pub(crate) token: u64,
+    /// Which, where times have names.
+    pub(crate) due_ms: Option<u64>,
+    /// How long ago it came.
+    pub(crate) late: Duration,
 }
 
 /// All schedules of an agent.
@@ -132,6 +193,19 @@ impl Book {
                 command,
                 order,
             } => self.asked(now, &name, command, order, out),
+            Event::Turn { schedule, held } => {
+                // Who is about to leave takes nothing up any more.
+                let held = held.filter(|_| !self.closed);
+                if let Some(entry) = self.entries.get_mut(schedule) {
+                    entry.take_turn(now, held, out);
+                }
+            }
+            Event::Claimed { schedule, claimed } => {
+                let closed = self.closed;
+                if let Some(entry) = self.entries.get_mut(schedule) {
+                    entry.claimed(now, claimed, closed, out);
+                }
+            }
             Event::Close => {
                 self.closed = true;
                 for entry in &mut self.entries {
@@ -162,6 +236,13 @@ impl Book {
     /// What the author said about one schedule.
     pub(crate) fn plan(&self, schedule: usize) -> Option<Arc<Plan>> {
         self.entries.get(schedule).map(Entry::plan)
+    }
+
+    /// Whether this host should have the turn of a schedule. `None`: it is no matter of the fleet's.
+    pub(crate) fn wanted(&self, schedule: usize) -> Option<Wanted> {
+        let wanted = self.entries.get(schedule)?.wanted()?;
+        let contend = wanted.contend && !self.closed;
+        Some(Wanted { contend, ..wanted })
     }
 
     fn asked(

@@ -101,7 +101,7 @@ impl Desk {
     fn answers(&mut self) -> Vec<(u64, Result<(), String>)> {
         let answers = self.done.iter().filter_map(|action| match action {
             Action::Answer { order, result } => Some((*order, result.clone())),
-            Action::Changed(_) | Action::Begin(_) => None,
+            Action::Changed(_) | Action::Begin(_) | Action::Claim(_) => None,
         });
         answers.collect()
     }

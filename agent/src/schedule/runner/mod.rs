@@ -3,7 +3,11 @@
 //! One task holds the book; each run is a task of its own. A run in the agent is dropped when its time is over or the
 //! agent may no longer run it; a run on workers is theirs, and only its end is awaited here.
 
+mod turns;
+
+use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hatchery_protocol::child::CancellationToken;
@@ -14,10 +18,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::book::{Action, Begin, Book, Event};
+use super::book::{Action, Begin, Book, Claim, Claimed, Event};
 use super::plan::Plan;
-use super::spec::Site;
+use super::spec::{Scope, Site};
 use super::tick::Moment;
+use turns::Keepers;
+pub(super) use turns::Turn;
 
 /// No sleep is longer: a timer that far away is none.
 const FAR: Duration = Duration::from_secs(3600);
@@ -25,6 +31,8 @@ const FAR: Duration = Duration::from_secs(3600);
 const WORKER_WAIT: Duration = Duration::from_secs(30);
 /// How often it looks for one meanwhile. It happens seldom, and one that was found may be about to leave.
 const WORKER_RETRY: Duration = Duration::from_millis(100);
+/// How long the fleet's word on a time is still waited for when the agent is about to leave.
+const LAST_CLAIM: Duration = Duration::from_millis(200);
 
 /// What comes later.
 pub(crate) type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -43,6 +51,20 @@ pub(crate) trait World: Clone + Send + Sync + 'static {
     fn on_one(&self, order: Order) -> Later<Option<Outcome>>;
     /// Runs a job on all workers that are ready.
     fn on_all(&self, order: Order) -> Later<Vec<(Slot, Outcome)>>;
+    /// Whether there are other hosts that could run what is to be run once per fleet.
+    fn in_fleet(&self) -> bool {
+        false
+    }
+    /// Waits until some worker is ready, or until none is.
+    fn workers(&self, ready: bool) -> Later<()> {
+        let _ = ready;
+        Box::pin(std::future::pending())
+    }
+    /// Contends for the turn of a schedule, and waits until this host has it. Where there is no fleet nobody asks.
+    fn turn(&self, plan: &Plan) -> Later<Arc<dyn Turn>> {
+        let _ = plan;
+        Box::pin(std::future::pending())
+    }
 }
 
 /// The schedules of an agent that is in office.
@@ -65,7 +87,7 @@ impl Runner {
     /// Opens the book and begins.
     pub(crate) fn start<W: World>(
         world: W,
-        plans: Vec<Plan>,
+        mut plans: Vec<Plan>,
         previous: &[ScheduleStatus],
         seed: u64,
     ) -> Self {
@@ -75,14 +97,25 @@ impl Runner {
             token: CancellationToken::new(),
             deadline: watch::channel(None).0,
         };
+        for plan in &mut plans {
+            if plan.scope == Scope::Fleet && !world.in_fleet() {
+                let name = &plan.name;
+                tracing::info!(
+                    "`{name}` is to run once per fleet; there is none, so it is run by this host"
+                );
+                plan.scope = Scope::Host;
+            }
+        }
         let mut actions = Vec::new();
         let book = Book::open(world.now(), plans, previous, seed, &mut actions);
         let desk = Desk {
+            keepers: Keepers::new(&world, &book, &events),
             world,
             book,
             events: events.clone(),
             closing: closing.clone(),
             here: 0,
+            claims: 0,
         };
         let task = tokio::spawn(desk.work(inbox, actions, end));
         Self {
@@ -124,6 +157,10 @@ struct Desk<W> {
     closing: Closing,
     /// Runs in this process.
     here: usize,
+    /// For schedules of a whole fleet.
+    keepers: Keepers,
+    /// Times of which the fleet has not said whose they are.
+    claims: usize,
 }
 
 impl<W: World> Desk<W> {
@@ -138,7 +175,9 @@ impl<W: World> Desk<W> {
             for action in std::mem::take(&mut actions) {
                 self.perform(action);
             }
-            if closed && self.here == 0 {
+            self.keepers.look(&self.book);
+            if closed && self.here == 0 && self.claims == 0 {
+                self.keepers.end().await;
                 // Runs on workers go on, but what becomes of them is not this agent's to tell.
                 end.send_replace(true);
                 return;
@@ -161,6 +200,9 @@ impl<W: World> Desk<W> {
             {
                 self.here = self.here.saturating_sub(1);
             }
+            if matches!(event, Event::Claimed { .. }) {
+                self.claims = self.claims.saturating_sub(1);
+            }
             self.book.handle(self.world.now(), event, &mut actions);
         }
     }
@@ -180,7 +222,45 @@ impl<W: World> Desk<W> {
             }
             Action::Answer { order, result } => self.world.answer(order, result),
             Action::Begin(begin) => self.begin(begin),
+            Action::Claim(claim) => self.claim(claim),
         }
+    }
+
+    /// When another host may begin the next run.
+    fn end_of_turn(&self, begin: &Begin) -> Later<()> {
+        let Some(token) = begin.token else {
+            return Box::pin(std::future::pending());
+        };
+        match self.keepers.turn(begin.schedule, token) {
+            Some(turn) => turn.lost(),
+            None => Box::pin(std::future::ready(())),
+        }
+    }
+
+    fn claim(&mut self, claim: Claim) {
+        self.claims += 1;
+        let turn = self.keepers.turn(claim.schedule, claim.token);
+        let (events, closing) = (self.events.clone(), self.closing.token.clone());
+        tokio::spawn(async move {
+            let late = async {
+                closing.cancelled().await;
+                tokio::time::sleep(LAST_CLAIM).await;
+            };
+            let claimed = match turn {
+                None => Claimed::Others,
+                Some(turn) => tokio::select! {
+                    claimed = turn.claim(claim) => claimed,
+                    () = late => Claimed::Unknown,
+                },
+            };
+            if claimed == Claimed::Unknown {
+                tracing::warn!(
+                    "nobody knows whether the fleet took a time of a schedule for this host's: it is not run"
+                );
+            }
+            let schedule = claim.schedule;
+            let _ = events.send(Event::Claimed { schedule, claimed });
+        });
     }
 
     fn begin(&mut self, begin: Begin) {
@@ -191,7 +271,8 @@ impl<W: World> Desk<W> {
             self.here += 1;
         }
         let (world, events) = (self.world.clone(), self.events.clone());
-        let closing = self.closing.clone();
+        let mut closing = self.closing.clone();
+        let over = self.end_of_turn(&begin);
         tokio::spawn(async move {
             let order = Order {
                 schedule: plan.name.to_string(),
@@ -201,9 +282,22 @@ impl<W: World> Desk<W> {
                 cause: begin.cause,
                 due_ms: begin.due_ms,
                 timeout: plan.timeout,
+                token: begin.token,
             };
             let outcome = match &plan.site {
-                Site::Agent(handler) => run_here(handler, order, closing).await,
+                Site::Agent(handler) => {
+                    closing.token = closing.token.child_token();
+                    let told = closing.token.clone();
+                    let tell = async {
+                        over.await;
+                        told.cancel();
+                        std::future::pending::<Infallible>().await
+                    };
+                    tokio::select! {
+                        outcome = run_here(handler, order, closing) => outcome,
+                        never = tell => match never {},
+                    }
+                }
                 Site::OneWorker => run_on_one(&world, &plan, order, closing.token).await,
                 Site::AllWorkers => gather(world.on_all(order).await),
             };
@@ -301,5 +395,7 @@ fn gather(outcomes: Vec<(Slot, Outcome)>) -> Outcome {
     ))
 }
 
+#[cfg(test)]
+mod hosts;
 #[cfg(test)]
 mod tests;
