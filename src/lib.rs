@@ -60,7 +60,7 @@
 //!
 //! With the feature `fleet`, the agents of all hosts that run an application meet in a Redis server
 //! (`--fleet redis://host:6379`): they send each other messages, see each other, and hold leases on what one
-//! host alone may do. See `fleet` and `AgentContext::fleet`.
+//! host alone may do. Workers take part through their agent. See [`fleet`], [`Context::fleet`] and `AgentContext::fleet`.
 //!
 //! # Logging
 //!
@@ -80,8 +80,6 @@ pub mod testing;
 pub use app::App;
 pub use async_trait::async_trait;
 pub use axum;
-#[cfg(feature = "fleet")]
-pub use hatchery_agent::fleet;
 pub use hatchery_agent::{
     Agent, AgentContext, Feed, LeadError, Leader, NoAgent, StandDown, schedule,
 };
@@ -93,6 +91,16 @@ pub use hatchery_protocol::child::{
 pub use hatchery_protocol::child::{follower, messenger, state};
 pub use hatchery_protocol::message::Member;
 pub use hatchery_worker::{ClientInfo, Incoming, RawStream, TlsInfo, Worker, WorkerContext};
+
+/// The hosts that run an application: messages between them, members, and with the feature `fleet` leases.
+pub mod fleet {
+    #[cfg(feature = "fleet")]
+    pub use hatchery_agent::fleet::*;
+    pub use hatchery_protocol::child::fleet::{
+        Answer, Answers, FleetClient, FleetError, FleetMember, FleetMessage, LARGEST_PAYLOAD,
+        LONGEST_NAME, MemberId, Subscription,
+    };
+}
 
 /// What the pages show is compiled.
 #[cfg(doctest)]

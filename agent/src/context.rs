@@ -65,7 +65,10 @@ fn join(child: &Child, context: &Context, version: Option<String>) -> Fleet {
         version,
         workers: std::sync::Arc::new(move || members.now().workers.len()),
     };
-    Fleet::join(boot.clone(), about)
+    match child.boot().host {
+        Some(host) => Fleet::join_as(boot.clone(), about, host),
+        None => Fleet::join(boot.clone(), about),
+    }
 }
 
 impl Deref for AgentContext {

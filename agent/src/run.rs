@@ -59,6 +59,8 @@ impl Life for AgentLife {
         // Before anybody can ask.
         state::serve(self.context.messenger())?;
         leader::serve((*self.context).clone(), self.context.leaders().clone())?;
+        #[cfg(feature = "fleet")]
+        crate::fleet::serve(self.context.fleet(), self.context.messenger())?;
         self.agent.start(&self.context).await?;
         Ok(self.office.take(self.agent.schedules())?)
     }

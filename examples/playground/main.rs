@@ -14,6 +14,7 @@ mod beside;
 mod fault;
 #[cfg(feature = "fleet")]
 mod fleet;
+mod hosts;
 mod jobs;
 mod mail;
 mod routes;

@@ -19,7 +19,7 @@ use rustix::process::{Signal, getpid, kill_process};
 use serde_json::{Value, json};
 
 use crate::mail::{self, Mail};
-use crate::{fault, state, trace};
+use crate::{fault, hosts, state, trace};
 
 /// Between two events of `/stream/{n}`.
 const STREAM_INTERVAL: Duration = Duration::from_millis(100);
@@ -50,6 +50,7 @@ pub(crate) fn router(context: WorkerContext, mail: Mail) -> Router {
         .route("/ws", any(websocket))
         .route("/ws/deaf", any(deaf_websocket))
         .merge(state::router())
+        .merge(hosts::router())
         .with_state(context)
 }
 

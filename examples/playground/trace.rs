@@ -142,14 +142,12 @@ impl Office {
 }
 
 /// A file of notes, if the environment names one.
-#[cfg(feature = "fleet")]
 #[derive(Debug)]
 pub(crate) struct Notes {
     file: File,
     name: &'static str,
 }
 
-#[cfg(feature = "fleet")]
 impl Notes {
     /// Opens the file that this variable names.
     ///

@@ -5,6 +5,7 @@ use hatchery::{BoxError, Worker, WorkerContext, async_trait};
 
 use crate::beside;
 use crate::fault::Fault;
+use crate::hosts;
 use crate::jobs;
 use crate::mail;
 use crate::routes;
@@ -36,6 +37,7 @@ impl Worker for PlaygroundWorker {
         self.settings = Settings::read()?;
         beside::take(context);
         jobs::register(context);
+        hosts::listen(context)?;
         let fault = self.settings.worker_start()?;
         self.concerning(context, fault).happen().await?;
         let mail = mail::open(context.messenger())?;

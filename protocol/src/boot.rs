@@ -62,6 +62,10 @@ pub struct Boot {
     /// Where an agent meets those of other hosts, if it is to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fleet: Option<FleetBoot>,
+    /// Names this master's cluster among those of its fleet, if it is in one: the same for all of its processes, and
+    /// another one for each master.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<u64>,
     /// The jobs that the agent's schedules run on workers: a worker has to know them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub jobs: Vec<String>,

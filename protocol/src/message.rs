@@ -340,6 +340,7 @@ mod tests {
                 ca_file: None,
                 lease: second,
             }),
+            host: Some(11),
             jobs: vec!["report".into()],
             agent: Some(7),
             workers: vec![Member { slot: 0, pid: 8 }],
@@ -357,8 +358,8 @@ mod tests {
                 r#""proxy_protocol":true,"tls":{"cert":"/c.pem","key":"/k.pem"}}],"lane":{"report_closings":true},"#,
                 r#""post":{"max_message":2,"window":3},"ticket_secret":["#,
                 "7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7",
-                r#"],"fleet":{"address":"redis://r","password_file":"/p","lease_ms":1000},"jobs":["report"],"agent":7,"#,
-                r#""workers":[{"slot":0,"pid":8}]}"#
+                r#"],"fleet":{"address":"redis://r","password_file":"/p","lease_ms":1000},"host":11,"#,
+                r#""jobs":["report"],"agent":7,"workers":[{"slot":0,"pid":8}]}"#
             )
         );
         let read: ToChild = serde_json::from_str(&json(&boot)).unwrap();

@@ -141,7 +141,11 @@ async fn what_cannot_be_sent_is_refused() {
     assert_eq!(fleet.lease("").unwrap_err(), name(0));
     let large = vec![0; 1024 * 1024 + 1];
     let refused = fleet.broadcast_bytes("a", &large).await;
-    assert_eq!(refused, Err(FleetError::TooLarge { len: large.len() }));
+    let too_large = FleetError::TooLarge {
+        len: large.len(),
+        max: large.len() - 1,
+    };
+    assert_eq!(refused, Err(too_large));
     assert_eq!(fleet.broadcast_bytes("a", &large[1..]).await, Ok(1));
 }
 

@@ -4,6 +4,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::extract::FromRef;
+use hatchery_protocol::child::fleet::FleetClient;
 use hatchery_protocol::child::job::Handler;
 use hatchery_protocol::child::{BoxError, Child, Context, Job, Messenger};
 use hatchery_protocol::id::Slot;
@@ -200,6 +201,13 @@ impl WorkerContext {
 impl FromRef<WorkerContext> for Messenger {
     fn from_ref(context: &WorkerContext) -> Self {
         context.messenger().clone()
+    }
+}
+
+/// So that a handler can ask for `State<FleetClient>`, likewise.
+impl FromRef<WorkerContext> for FleetClient {
+    fn from_ref(context: &WorkerContext) -> Self {
+        context.fleet().clone()
     }
 }
 

@@ -5,15 +5,18 @@
 //! as everybody's, so nobody hears it twice.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
+use bytes::Bytes;
+use hatchery_protocol::clock::monotonic;
 use redis::cmd;
 use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::envelope::{self, Header, Kind};
-use super::hub::Subscription;
 use super::message::{check_name, check_payload, encode};
-use super::{Fleet, FleetError, Inner, room};
+use super::relay::Arrived;
+use super::{Fleet, FleetError, FleetMessage, Inner, LARGEST_PAYLOAD, Subscription, room};
 
 impl Fleet {
     /// Sends to everybody who listens to the topic, on all hosts and on this one. Returns how many members the
@@ -36,13 +39,35 @@ impl Fleet {
     ///
     /// As [`broadcast`](Self::broadcast).
     pub async fn broadcast_bytes(&self, topic: &str, payload: &[u8]) -> Result<u64, FleetError> {
-        let inner = self.inner()?;
-        check_name(topic)?;
-        check_payload(payload)?;
-        let kind = Kind::Broadcast {
-            topic: topic.to_owned(),
-        };
-        inner.publish(&inner.keys.everybody, kind, payload).await
+        self.inner()?.broadcast(topic, payload, false).await
+    }
+
+    /// Sends to everybody who listens on other hosts, and to nobody on this one: for what is told here by the
+    /// messenger already. Returns how many members the message went out to.
+    ///
+    /// # Errors
+    ///
+    /// As [`broadcast`](Self::broadcast).
+    pub async fn broadcast_elsewhere<T: Serialize + ?Sized>(
+        &self,
+        topic: &str,
+        payload: &T,
+    ) -> Result<u64, FleetError> {
+        self.broadcast_elsewhere_bytes(topic, &encode(payload)?)
+            .await
+    }
+
+    /// The same with bytes as they are.
+    ///
+    /// # Errors
+    ///
+    /// As [`broadcast`](Self::broadcast).
+    pub async fn broadcast_elsewhere_bytes(
+        &self,
+        topic: &str,
+        payload: &[u8],
+    ) -> Result<u64, FleetError> {
+        self.inner()?.broadcast(topic, payload, true).await
     }
 
     /// Listens to a topic, from now on.
@@ -59,6 +84,24 @@ impl Fleet {
 }
 
 impl Inner {
+    pub(super) async fn broadcast(
+        &self,
+        topic: &str,
+        payload: &[u8],
+        elsewhere: bool,
+    ) -> Result<u64, FleetError> {
+        check_name(topic)?;
+        check_payload(payload, LARGEST_PAYLOAD)?;
+        let kind = Kind::Broadcast {
+            topic: topic.to_owned(),
+            number: self.broadcasts.fetch_add(1, Relaxed) + 1,
+            elsewhere,
+        };
+        let reached = self.publish(&self.keys.everybody, kind, payload).await?;
+        // Redis counts this member in.
+        Ok(reached.saturating_sub(u64::from(elsewhere)))
+    }
+
     /// Puts a message on a channel, and says to how many it went.
     pub(super) async fn publish(
         &self,
@@ -71,7 +114,7 @@ impl Inner {
             Ok(_) => &self.counters.sent,
             Err(_) => &self.counters.refused,
         };
-        counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        counter.fetch_add(1, Relaxed);
         sent
     }
 
@@ -85,10 +128,12 @@ impl Inner {
         let _place = self.place_on_the_way(payload.len())?;
         let header = Header {
             from: self.me.clone(),
+            host: self.cluster,
             kind,
         };
-        let bytes =
-            envelope::pack(&header, payload).ok_or(FleetError::TooLarge { len: payload.len() })?;
+        // Only a head can be too long for its length, and names are checked.
+        let bytes = envelope::pack(&header, payload)
+            .ok_or_else(|| FleetError::Payload("it has no head".to_owned()))?;
         session.ask(cmd("PUBLISH").arg(channel).arg(bytes)).await
     }
 
@@ -102,24 +147,52 @@ impl Inner {
 
     /// Takes in what a channel brought.
     pub(super) fn receive(self: &Arc<Self>, bytes: &[u8]) {
-        use std::sync::atomic::Ordering::Relaxed;
         let Some((header, payload)) = envelope::unpack(bytes) else {
             self.counters.unreadable.fetch_add(1, Relaxed);
             return;
         };
-        match header.kind {
+        let Header { from, host, kind } = header;
+        match kind {
             Kind::Echo => {
                 self.link.echoed.notify_one();
                 return;
             }
-            Kind::Broadcast { topic } => {
-                let message =
-                    super::FleetMessage::new(header.from, topic.into(), payload.into(), None);
-                self.hub.deliver(&message);
+            Kind::Broadcast {
+                topic,
+                number,
+                elsewhere,
+            } => {
+                if elsewhere && host == self.cluster {
+                    return;
+                }
+                let at = monotonic();
+                let message = Arrived {
+                    at,
+                    from,
+                    number,
+                    topic,
+                    payload: Bytes::copy_from_slice(payload),
+                };
+                let missed = self.relay.pass_on(&message);
+                self.hub.missed.fetch_add(missed, Relaxed);
+                let Arrived {
+                    from,
+                    topic,
+                    payload,
+                    ..
+                } = message;
+                let message = FleetMessage::new(from, topic.into(), payload, None);
+                self.hub.deliver(&message, at);
             }
-            Kind::Question { topic, number } => self.be_asked(header.from, topic, number, payload),
-            Kind::Answer { number } => self.questions.answered(number, header.from, Some(payload)),
-            Kind::Nobody { number } => self.questions.answered(number, header.from, None),
+            Kind::Question {
+                topic,
+                number,
+                within,
+            } => self.be_asked(from, topic, number, within, payload),
+            Kind::Answer { number } => {
+                self.questions.answered(number, from, host, Some(payload));
+            }
+            Kind::Nobody { number } => self.questions.answered(number, from, host, None),
         }
         self.counters.received.fetch_add(1, Relaxed);
     }

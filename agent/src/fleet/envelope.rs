@@ -7,6 +7,9 @@
 //! Another version, or anything else, is not read: it may come from a build of tomorrow, or from somebody who
 //! should not write here.
 
+use std::time::Duration;
+
+use hatchery_protocol::clock::as_millis;
 use serde::{Deserialize, Serialize};
 
 use super::MemberId;
@@ -17,6 +20,8 @@ const MAGIC: [u8; 2] = *b"H1";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Header {
     pub(super) from: MemberId,
+    /// The member's cluster, whose agents follow each other: see [`hatchery_protocol::boot::Boot::host`].
+    pub(super) host: u64,
     #[serde(flatten)]
     pub(super) kind: Kind,
 }
@@ -25,10 +30,22 @@ pub(super) struct Header {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub(super) enum Kind {
-    /// To whoever listens.
-    Broadcast { topic: String },
+    /// To whoever listens. A member's numbers grow.
+    Broadcast {
+        topic: String,
+        number: u64,
+        /// But on the sender's host.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        elsewhere: bool,
+    },
     /// The same, and each member answers once.
-    Question { topic: String, number: u64 },
+    Question {
+        topic: String,
+        number: u64,
+        /// How long the asker waits.
+        #[serde(with = "as_millis", rename = "within_ms")]
+        within: Duration,
+    },
     /// The answer to a question.
     Answer { number: u64 },
     /// Nobody there listens to the question's topic.
@@ -64,9 +81,11 @@ mod tests {
     fn question() -> Header {
         Header {
             from: MemberId("a".into()),
+            host: 3,
             kind: Kind::Question {
                 topic: "prices".into(),
                 number: 7,
+                within: Duration::from_secs(1),
             },
         }
     }
@@ -77,6 +96,7 @@ mod tests {
         assert_eq!(unpack(&bytes).unwrap(), (question(), &b"\0payload"[..]));
         let echo = Header {
             from: MemberId("a".into()),
+            host: 3,
             kind: Kind::Echo,
         };
         assert_eq!(

@@ -1,53 +1,11 @@
-//! What can go wrong with a fleet, for its callers and for its operator.
+//! What can go wrong with a fleet's connection, for its operator. For its callers there is [`FleetError`].
+//!
+//! [`FleetError`]: super::FleetError
 
 use std::io;
 use std::path::PathBuf;
 
 use thiserror::Error;
-
-/// Why a call to the fleet did nothing, or why nobody knows whether it did.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum FleetError {
-    /// The application runs without a fleet.
-    #[error("this application has no fleet: set `fleet` to the address of a Redis server")]
-    NotConfigured,
-    /// There is no connection. Nothing was sent.
-    #[error("the fleet's Redis cannot be reached")]
-    Disconnected,
-    /// The connection was lost, or no answer came in time. It may have been done or not.
-    #[error("the fleet's Redis did not answer; what was asked may have been done or not")]
-    Unanswered,
-    /// Too much is on its way already. Nothing was sent.
-    #[error("too much is on its way to the fleet already")]
-    Busy,
-    /// Redis has no memory left for it.
-    #[error("the fleet's Redis is full (maxmemory)")]
-    Full,
-    /// Redis refused it, with this code, for example `NOPERM`.
-    #[error("the fleet's Redis refused: {0}")]
-    Refused(String),
-    /// A topic or the name of a lease is empty or longer than it may be.
-    #[error("a topic or name has 1 to {max} bytes, this has {len}", max = super::LONGEST_NAME)]
-    Name {
-        /// How long it is.
-        len: usize,
-    },
-    /// A payload is larger than it may be.
-    #[error("a payload has at most {max} bytes, this has {len}", max = super::LARGEST_PAYLOAD)]
-    TooLarge {
-        /// How large it is.
-        len: usize,
-    },
-    /// More subscriptions, questions or leases than one process may have.
-    #[error("there are too many {0} in this process already")]
-    TooMany(&'static str),
-    /// The payload is not of the type that is asked for, or has no form as JSON.
-    #[error("the payload does not fit its type: {0}")]
-    Payload(String),
-    /// The message was no question, or it has its answer.
-    #[error("there is nobody to answer, or the answer was given")]
-    NoQuestion,
-}
 
 /// Why there is no connection.
 #[derive(Debug, Error)]

@@ -1,6 +1,7 @@
 //! What an author holds: the fleet, if there is one.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use hatchery_protocol::boot::FleetBoot;
@@ -12,6 +13,7 @@ use super::hub::Hub;
 use super::keys::Keys;
 use super::lease::Leases;
 use super::link::{self, Current, Link};
+use super::relay::Relay;
 use super::request::Questions;
 use super::status::Counters;
 use super::{ConnectError, FleetError, FleetMember, MemberId, presence, random, room};
@@ -51,9 +53,15 @@ impl std::fmt::Debug for About {
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) me: MemberId,
+    /// This member's cluster.
+    pub(super) cluster: u64,
     pub(super) keys: Keys,
     pub(super) link: Link,
     pub(super) hub: Arc<Hub>,
+    /// What the other processes of this host listen to.
+    pub(super) relay: Relay,
+    /// Counts what was broadcast.
+    pub(super) broadcasts: AtomicU64,
     pub(super) questions: Questions,
     pub(super) leases: Leases,
     pub(super) counters: Counters,
@@ -65,11 +73,19 @@ pub(super) struct Inner {
 impl Fleet {
     /// Becomes a member, in the background, and stays one until [`leave`](Self::leave). Must be called on a runtime.
     pub fn join(boot: FleetBoot, about: About) -> Self {
+        Self::join_as(boot, about, random::number())
+    }
+
+    /// The same as a member of this cluster: agents of one cluster follow each other.
+    pub(crate) fn join_as(boot: FleetBoot, about: About, cluster: u64) -> Self {
         let inner = Arc::new(Inner {
             me: MemberId(random::name()),
+            cluster,
             keys: Keys::new(&about.name),
             link: Link::new(),
             hub: Arc::default(),
+            relay: Relay::default(),
+            broadcasts: AtomicU64::new(0),
             questions: Questions::default(),
             leases: Leases::new(boot.lease),
             counters: Counters::default(),

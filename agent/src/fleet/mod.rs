@@ -8,7 +8,8 @@
 //!
 //! One agent of each host is a *member*. Members send each other messages ([`Fleet::broadcast`],
 //! [`Fleet::request_all`]), see each other ([`Fleet::members`]), and agree on who does what only one may do
-//! ([`Fleet::lease`]). Two connections a host, whatever its number of workers.
+//! ([`Fleet::lease`]). Two connections a host, whatever its number of workers: those reach the fleet through their
+//! agent.
 //!
 //! What holds:
 //!
@@ -24,32 +25,28 @@ mod connect;
 mod envelope;
 mod error;
 mod handle;
-mod hub;
 mod keys;
 pub mod lease;
 mod link;
-mod message;
 mod presence;
 mod random;
+mod relay;
 mod request;
-mod room;
 mod session;
 mod status;
 
 pub use config::{Address, AddressError, PASSWORD_VARIABLE};
-pub use error::{ConnectError, FleetError};
+pub use error::ConnectError;
 pub use handle::{About, Fleet, check};
 pub use hatchery_protocol::boot::FleetBoot;
-pub use hub::Subscription;
+pub use hatchery_protocol::child::fleet::{
+    Answer, Answers, FleetError, FleetMember, FleetMessage, LARGEST_PAYLOAD, LONGEST_NAME,
+    MemberId, Subscription,
+};
 pub use lease::LeaseHandle;
-pub use message::FleetMessage;
-pub use presence::{FORGOTTEN_AFTER, FleetMember, MOST_MEMBERS, MemberId};
-pub use request::{Answer, Answers};
+pub use presence::{FORGOTTEN_AFTER, MOST_MEMBERS};
+pub(crate) use relay::serve;
 pub use status::FleetStatus;
 
 use handle::Inner;
-
-/// How long a topic or the name of a lease may be, in bytes.
-pub const LONGEST_NAME: usize = 255;
-/// How large a payload may be, in bytes.
-pub const LARGEST_PAYLOAD: usize = 1024 * 1024;
+use hatchery_protocol::child::fleet::{hub, message, room};

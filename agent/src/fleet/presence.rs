@@ -3,15 +3,13 @@
 //! Who is silent for [`FORGOTTEN_AFTER`] is no member any more, by the server's clock. So this is news, not
 //! truth: nothing that must happen once may rest on it. That is what leases are for.
 
-use std::fmt;
 use std::time::Duration;
 
 use redis::{Cmd, cmd};
-use serde::{Deserialize, Serialize};
 
 use super::keys::Keys;
 use super::session::Session;
-use super::{Fleet, FleetError};
+use super::{Fleet, FleetError, FleetMember, MemberId};
 
 /// How often an agent says that it is there.
 pub(super) const BEAT: Duration = Duration::from_secs(3);
@@ -19,32 +17,6 @@ pub(super) const BEAT: Duration = Duration::from_secs(3);
 pub const FORGOTTEN_AFTER: Duration = Duration::from_secs(10);
 /// How many members a fleet can have.
 pub const MOST_MEMBERS: usize = 4096;
-
-/// An agent's process, by a number that no other one has.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct MemberId(pub(super) String);
-
-impl fmt::Display for MemberId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// One cluster of the fleet.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FleetMember {
-    /// Its agent.
-    pub id: MemberId,
-    /// The name of its host.
-    pub host: String,
-    /// Its agent's process id there.
-    pub pid: u32,
-    /// How many of its workers are ready.
-    pub workers: u32,
-    /// The application's own version.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub version: Option<String>,
-}
 
 impl Fleet {
     /// Who is there, in no order. Each call asks Redis.

@@ -18,7 +18,8 @@ pub(super) fn part_of(pause: Duration) -> Duration {
     half + half * steps / 1024
 }
 
-fn number() -> u64 {
+/// 64 of them.
+pub(super) fn number() -> u64 {
     // The process and the moment, too: a copy of a suspended machine continues with the same keys.
     RandomState::new().hash_one((std::process::id(), hatchery_protocol::clock::monotonic()))
 }

@@ -5,19 +5,25 @@
 //! later finds no open question and is dropped: it can never be taken for the answer to another one.
 
 use std::collections::{HashMap, HashSet};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use bytes::Bytes;
+use hatchery_protocol::child::fleet::Heard;
+use hatchery_protocol::clock::monotonic;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, timeout_at};
 
 use super::envelope::Kind;
-use super::message::{check_name, check_payload, decode, encode};
+use super::message::{self, check_name, check_payload, encode};
 use super::presence::MOST_MEMBERS;
-use super::{Fleet, FleetError, FleetMessage, Inner, MemberId, room};
+use super::relay::Arrived;
+use super::{
+    Answer, Answers, Fleet, FleetError, FleetMessage, Inner, LARGEST_PAYLOAD, MemberId, room,
+};
 
 /// How many questions a process may have open.
 const MOST: usize = 1024;
@@ -36,46 +42,8 @@ struct Open {
     queue: mpsc::Sender<Heard>,
     room: Arc<Semaphore>,
     heard: HashSet<MemberId>,
-}
-
-#[derive(Debug)]
-struct Heard {
-    answer: Option<Answer>,
-    _room: Option<OwnedSemaphorePermit>,
-}
-
-/// What one member answered.
-#[derive(Debug, Clone)]
-pub struct Answer {
-    /// Who.
-    pub from: MemberId,
-    payload: Vec<u8>,
-}
-
-impl Answer {
-    /// What, as bytes.
-    pub fn payload(&self) -> &[u8] {
-        &self.payload
-    }
-
-    /// What.
-    ///
-    /// # Errors
-    ///
-    /// [`FleetError::Payload`] if it is of another type.
-    pub fn decode<T: DeserializeOwned>(&self) -> Result<T, FleetError> {
-        decode(&self.payload)
-    }
-}
-
-/// The answers to one question. Dropping them ends the question.
-#[derive(Debug)]
-pub struct Answers {
-    inner: Arc<Inner>,
-    number: u64,
-    queue: mpsc::Receiver<Heard>,
-    waiting_for: u64,
-    deadline: Instant,
+    /// The clusters that have answered: while an agent takes over from another one, both are members.
+    clusters: HashSet<u64>,
 }
 
 impl Fleet {
@@ -107,51 +75,22 @@ impl Fleet {
     ) -> Result<Answers, FleetError> {
         let inner = self.inner()?;
         check_name(topic)?;
-        check_payload(question)?;
-        let deadline = Instant::now() + deadline;
+        check_payload(question, LARGEST_PAYLOAD)?;
+        let until = Instant::now() + deadline;
         let (number, queue) = inner.questions.open()?;
+        let asking = Arc::clone(inner);
         // From here on dropping this closes the question, on every way out.
-        let mut answers = Answers {
-            inner: Arc::clone(inner),
-            number,
-            queue,
-            waiting_for: 0,
-            deadline,
-        };
+        let answers = Answers::new(queue, until, move || {
+            asking.questions.table().remove(&number);
+        });
         let kind = Kind::Question {
             topic: topic.to_owned(),
             number,
+            within: deadline,
         };
         let asked = inner.publish(&inner.keys.everybody, kind, question);
-        let asked = timeout_at(deadline, asked).await;
-        answers.waiting_for = asked.map_err(|_| FleetError::Unanswered)??;
-        Ok(answers)
-    }
-}
-
-impl Answers {
-    /// The next answer; `None` when every member has said something, or when the time is over.
-    pub async fn next(&mut self) -> Option<Answer> {
-        while self.waiting_for > 0 {
-            let heard = timeout_at(self.deadline, self.queue.recv()).await.ok()??;
-            self.waiting_for -= 1;
-            if heard.answer.is_some() {
-                return heard.answer;
-            }
-        }
-        None
-    }
-
-    /// How many members the question reached that have said nothing yet. More than 0 after the last answer:
-    /// so many were too slow, or are gone.
-    pub fn missing(&self) -> u64 {
-        self.waiting_for
-    }
-}
-
-impl Drop for Answers {
-    fn drop(&mut self) {
-        self.inner.questions.table().remove(&self.number);
+        let asked = timeout_at(until, asked).await;
+        Ok(answers.of(asked.map_err(|_| FleetError::Unanswered)??))
     }
 }
 
@@ -167,13 +106,21 @@ impl Questions {
             queue,
             room: Arc::new(Semaphore::new(room::places(ANSWER_BYTES))),
             heard: HashSet::new(),
+            clusters: HashSet::new(),
         };
         table.insert(number, open);
         Ok((number, receiver))
     }
 
-    /// Takes an answer in, the first of each member. One too many or too large for what waits already is lost.
-    pub(super) fn answered(&self, number: u64, from: MemberId, payload: Option<&[u8]>) {
+    /// Takes an answer in, the first of each member and of each cluster. One too many or too large for what waits
+    /// already is lost.
+    pub(super) fn answered(
+        &self,
+        number: u64,
+        from: MemberId,
+        cluster: u64,
+        payload: Option<&[u8]>,
+    ) {
         let mut table = self.table();
         let Some(open) = table.get_mut(&number) else {
             return;
@@ -181,21 +128,18 @@ impl Questions {
         if open.heard.len() >= MOST_MEMBERS || !open.heard.insert(from.clone()) {
             return;
         }
-        let heard = match payload {
+        let heard = match payload.filter(|_| open.clusters.insert(cluster)) {
             None => Heard {
                 answer: None,
-                _room: None,
+                room: None,
             },
             Some(payload) => {
                 let Some(room) = room::take(&open.room, payload.len()) else {
                     return;
                 };
                 Heard {
-                    answer: Some(Answer {
-                        from,
-                        payload: payload.to_vec(),
-                    }),
-                    _room: Some(room),
+                    answer: Some(Answer::new(from, payload.to_vec())),
+                    room: Some(room),
                 }
             }
         };
@@ -209,34 +153,42 @@ impl Questions {
 
 /// A question of somebody's, here: how it is answered, once.
 #[derive(Debug)]
-pub(super) struct Question {
+struct Question {
     inner: Weak<Inner>,
     number: u64,
     answered: AtomicBool,
 }
 
-impl Question {
-    pub(super) async fn answer(&self, asker: &MemberId, answer: &[u8]) -> Result<(), FleetError> {
-        let inner = self.inner.upgrade().ok_or(FleetError::Disconnected)?;
-        if self.answered.swap(true, Ordering::Relaxed) {
-            return Err(FleetError::NoQuestion);
-        }
-        let number = self.number;
-        let inbox = inner.keys.inbox(&asker.0);
-        inner
-            .publish(&inbox, Kind::Answer { number }, answer)
-            .await
-            .map(|_| ())
+impl message::Question for Question {
+    fn answer<'a>(
+        &'a self,
+        asker: &'a MemberId,
+        answer: &'a [u8],
+    ) -> Pin<Box<dyn Future<Output = Result<(), FleetError>> + Send + 'a>> {
+        Box::pin(async move {
+            let inner = self.inner.upgrade().ok_or(FleetError::Disconnected)?;
+            if self.answered.swap(true, Ordering::Relaxed) {
+                return Err(FleetError::NoQuestion);
+            }
+            let number = self.number;
+            let inbox = inner.keys.inbox(&asker.0);
+            inner
+                .publish(&inbox, Kind::Answer { number }, answer)
+                .await
+                .map(|_| ())
+        })
     }
 }
 
 impl Inner {
-    /// Hands a question to who listens here, or says that nobody does.
+    /// Hands a question to who listens in this process; else to one of the others of this host that do; or says that
+    /// nobody does.
     pub(super) fn be_asked(
         self: &Arc<Self>,
         from: MemberId,
         topic: String,
         number: u64,
+        within: Duration,
         payload: &[u8],
     ) {
         let question = Question {
@@ -244,19 +196,46 @@ impl Inner {
             number,
             answered: AtomicBool::new(false),
         };
-        let message = FleetMessage::new(from.clone(), topic.into(), payload.into(), Some(question));
-        if self.hub.deliver(&message) > 0 {
+        let (at, question) = (monotonic(), Some(Arc::new(question) as _));
+        let payload = Bytes::copy_from_slice(payload);
+        let message = FleetMessage::new(
+            from.clone(),
+            topic.as_str().into(),
+            payload.clone(),
+            question,
+        );
+        if self.hub.deliver(&message, at) > 0 {
             return;
         }
+        let arrived = Arrived {
+            at,
+            from,
+            number,
+            topic,
+            payload,
+        };
+        let asked = self.relay.ask(&arrived, within);
         // Not here: whoever reads messages must not wait for Redis. What is on its way is bounded, so these are.
-        let Ok(place) = self.place_on_the_way(0) else {
-            return;
+        let place = match asked {
+            Some(_) => None,
+            None => match self.place_on_the_way(0) {
+                Ok(place) => Some(place),
+                Err(_) => return,
+            },
         };
         let inner = Arc::clone(self);
         tokio::spawn(async move {
             let _place = place;
-            let inbox = inner.keys.inbox(&from.0);
-            let _ = inner.publish(&inbox, Kind::Nobody { number }, b"").await;
+            let answer = match asked {
+                Some(asked) => asked.await,
+                None => None,
+            };
+            let inbox = inner.keys.inbox(&arrived.from.0);
+            let (kind, payload) = match &answer {
+                Some(reply) => (Kind::Answer { number }, &reply.payload[..]),
+                None => (Kind::Nobody { number }, &b""[..]),
+            };
+            let _ = inner.publish(&inbox, kind, payload).await;
         });
     }
 }
@@ -271,12 +250,16 @@ mod tests {
         let (first, mut queue) = questions.open().unwrap();
         let (second, mut other) = questions.open().unwrap();
         let member = |name: &str| MemberId(name.into());
-        questions.answered(first, member("a"), Some(b"1"));
-        questions.answered(first, member("a"), Some(b"2"));
-        questions.answered(first, member("b"), None);
-        questions.answered(second + 1, member("a"), Some(b"3"));
+        questions.answered(first, member("a"), 1, Some(b"1"));
+        questions.answered(first, member("a"), 1, Some(b"2"));
+        questions.answered(first, member("b"), 2, None);
+        // Another agent of the first one's cluster, which takes over from it.
+        questions.answered(first, member("c"), 1, Some(b"4"));
+        questions.answered(second + 1, member("a"), 1, Some(b"3"));
         assert_eq!(queue.recv().await.unwrap().answer.unwrap().payload(), b"1");
-        assert!(queue.recv().await.unwrap().answer.is_none());
+        for _ in ["b", "c"] {
+            assert!(queue.recv().await.unwrap().answer.is_none());
+        }
         assert!(queue.try_recv().is_err());
         assert!(other.try_recv().is_err());
     }

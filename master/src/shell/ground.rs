@@ -1,5 +1,6 @@
 //! What a master stands on: its lock and its sockets, made here or handed over by another master.
 
+use std::io;
 use std::os::unix::net::UnixListener;
 
 use hatchery_protocol::id::Generation;
@@ -26,6 +27,8 @@ pub(super) struct Ground {
     pub(super) listeners: Vec<Listener>,
     pub(super) control: (UnixListener, SocketFile),
     pub(super) ticket_secret: Secret,
+    /// Names this master's cluster among others. Never handed over: an old and a new master's are two.
+    pub(super) host: u64,
     pub(super) generation: Generation,
     /// How many there are to be.
     pub(super) workers: u32,
@@ -42,6 +45,7 @@ impl Ground {
             runtime_dir,
             listeners,
             ticket_secret: Secret::random()?,
+            host: random()?,
             generation: FIRST_GENERATION,
             workers: config.workers,
             background: false,
@@ -69,11 +73,17 @@ impl Ground {
             runtime_dir,
             listeners,
             ticket_secret: estate.ticket_secret,
+            host: random()?,
             generation,
             workers,
             background: estate.background,
         })
     }
+}
+
+fn random() -> io::Result<u64> {
+    let bytes = *Secret::random()?.bytes();
+    Ok(bytes.first_chunk().copied().map_or(0, u64::from_ne_bytes))
 }
 
 const fn shares(config: &Config, workers: u32) -> Shares {

@@ -161,6 +161,8 @@ struct Shell {
     post: Post,
     /// One for the life of the master, so that a replacement's TLS sessions go on where others began.
     ticket_secret: Secret,
+    /// Names this cluster in its fleet.
+    host: u64,
     /// What the listeners are called; it outlives them.
     served: Vec<Served>,
     processes: BTreeMap<ChildId, Process>,

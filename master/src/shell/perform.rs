@@ -186,6 +186,7 @@ impl Shell {
                 Seat::Agent => config.fleet.clone(),
                 Seat::Worker(_) => None,
             },
+            host: config.fleet.is_some().then_some(self.host),
             ticket_secret: speaks_tls.then(|| self.ticket_secret.clone()),
             jobs: match child.seat {
                 Seat::Agent => Vec::new(),

@@ -273,6 +273,7 @@ fn prepare(
         handoff,
         post,
         ticket_secret: ground.ticket_secret,
+        host: ground.host,
         processes: BTreeMap::new(),
         ledger: Arc::default(),
         reserve,

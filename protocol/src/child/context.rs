@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use super::fleet::FleetClient;
 use super::{Child, Follower, Members, Messenger, Shutdown, State};
 use crate::boot::ChildSettings;
 use crate::id::{Generation, Seat};
@@ -25,6 +26,7 @@ struct Facts {
     settings: ChildSettings,
     members: Members,
     messenger: Messenger,
+    fleet: FleetClient,
     shutdown: Shutdown,
 }
 
@@ -32,6 +34,10 @@ impl Context {
     /// The context of this process.
     pub fn new(child: &Child) -> Self {
         let boot = child.boot();
+        let messenger = child.messenger();
+        let max_message = boot.post.unwrap_or_default().max_message;
+        let in_fleet = boot.host.is_some();
+        let fleet = in_fleet.then(|| FleetClient::new(&messenger, max_message));
         Self(Arc::new(Facts {
             name: boot.name.clone(),
             seat: boot.child.seat,
@@ -41,7 +47,8 @@ impl Context {
             master: child.master(),
             settings: boot.settings.clone(),
             members: child.members(),
-            messenger: child.messenger(),
+            messenger,
+            fleet: fleet.unwrap_or_default(),
             shutdown: child.shutdown(),
         }))
     }
@@ -139,5 +146,11 @@ impl Context {
     /// The client that the agent holds by that name. There is one, or not, when it is used.
     pub fn follower(&self, leader: &str) -> Follower {
         Follower::new(&self.0.messenger, leader)
+    }
+
+    /// The hosts that run this application, by way of the agent. Without the setting `fleet`, and in a build without the
+    /// feature of that name, its calls say that there is none.
+    pub fn fleet(&self) -> &FleetClient {
+        &self.0.fleet
     }
 }

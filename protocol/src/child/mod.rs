@@ -16,6 +16,7 @@
 mod attributes;
 mod boot;
 mod context;
+pub mod fleet;
 pub mod follower;
 pub mod gauge;
 mod group;

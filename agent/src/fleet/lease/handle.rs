@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hatchery_protocol::child::CancellationToken;
+use hatchery_protocol::child::fleet::message::check_name;
 use hatchery_protocol::clock;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::rules::Hold;
 use super::task;
-use crate::fleet::message::check_name;
 use crate::fleet::{Fleet, FleetError, Inner};
 
 /// How many leases a process may contend for.

@@ -1,38 +1,53 @@
 //! A message from the fleet, as a listener gets it.
 
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::request::Question;
 use super::{FleetError, LARGEST_PAYLOAD, LONGEST_NAME, MemberId};
 
-/// A message from a member of the fleet, perhaps from this one.
+/// A message from a member of the fleet, perhaps from this one: from its agent, or from one of its workers.
 #[derive(Debug, Clone)]
 pub struct FleetMessage {
     from: MemberId,
     topic: Arc<str>,
-    payload: Arc<[u8]>,
-    question: Option<Arc<Question>>,
+    payload: Bytes,
+    question: Option<Arc<dyn Question>>,
+}
+
+/// Somebody waits for an answer: how it gets there, once.
+pub trait Question: fmt::Debug + Send + Sync {
+    /// Sends the answer to the member that asked.
+    fn answer<'a>(
+        &'a self,
+        asker: &'a MemberId,
+        answer: &'a [u8],
+    ) -> Pin<Box<dyn Future<Output = Result<(), FleetError>> + Send + 'a>>;
 }
 
 impl FleetMessage {
-    pub(super) fn new(
+    /// As a member has received it.
+    #[doc(hidden)]
+    pub fn new(
         from: MemberId,
         topic: Arc<str>,
-        payload: Arc<[u8]>,
-        question: Option<Question>,
+        payload: Bytes,
+        question: Option<Arc<dyn Question>>,
     ) -> Self {
         Self {
             from,
             topic,
             payload,
-            question: question.map(Arc::new),
+            question,
         }
     }
 
-    /// Who sent it.
+    /// Which member sent it.
     pub fn from(&self) -> &MemberId {
         &self.from
     }
@@ -61,7 +76,8 @@ impl FleetMessage {
         self.question.is_some()
     }
 
-    /// Answers, if nobody in this process has: each member of a fleet answers a question once.
+    /// Answers, if nobody here has: each member of a fleet answers a question once. From a worker, `Ok` says that the
+    /// agent has the answer.
     ///
     /// # Errors
     ///
@@ -76,30 +92,49 @@ impl FleetMessage {
     ///
     /// As [`answer`](Self::answer).
     pub async fn answer_bytes(&self, answer: &[u8]) -> Result<(), FleetError> {
-        check_payload(answer)?;
+        check_payload(answer, LARGEST_PAYLOAD)?;
         let question = self.question.as_ref().ok_or(FleetError::NoQuestion)?;
         question.answer(&self.from, answer).await
     }
 }
 
-pub(super) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, FleetError> {
+/// Writes a payload.
+///
+/// # Errors
+///
+/// [`FleetError::Payload`].
+pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, FleetError> {
     serde_json::to_vec(value).map_err(|error| FleetError::Payload(error.to_string()))
 }
 
-pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FleetError> {
+/// Reads a payload.
+///
+/// # Errors
+///
+/// [`FleetError::Payload`].
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FleetError> {
     serde_json::from_slice(bytes).map_err(|error| FleetError::Payload(error.to_string()))
 }
 
-pub(super) fn check_payload(payload: &[u8]) -> Result<(), FleetError> {
+/// Whether it is small enough.
+///
+/// # Errors
+///
+/// [`FleetError::TooLarge`].
+pub fn check_payload(payload: &[u8], max: usize) -> Result<(), FleetError> {
     let len = payload.len();
-    if len > LARGEST_PAYLOAD {
-        return Err(FleetError::TooLarge { len });
+    if len > max {
+        return Err(FleetError::TooLarge { len, max });
     }
     Ok(())
 }
 
 /// For topics and for names of leases.
-pub(super) fn check_name(name: &str) -> Result<(), FleetError> {
+///
+/// # Errors
+///
+/// [`FleetError::Name`].
+pub fn check_name(name: &str) -> Result<(), FleetError> {
     let len = name.len();
     if len == 0 || len > LONGEST_NAME {
         return Err(FleetError::Name { len });
