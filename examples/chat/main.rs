@@ -6,7 +6,12 @@
 //!
 //! Open <http://127.0.0.1:7001/> in two windows.
 //!
-//! What a client says goes to every worker by the messenger; each passes it on to its own clients in that room.
+//! What a client says goes to every worker by the messenger; each passes it on to its own clients in that room. With the
+//! feature `fleet`, and `--fleet redis://host:6379`, it goes to the workers of all other hosts, too:
+//!
+//! ```text
+//! cargo run --example chat --features fleet -- --fleet redis://127.0.0.1:6379
+//! ```
 
 mod rooms;
 
@@ -34,7 +39,7 @@ struct Chat {
 impl Worker for ChatWorker {
     async fn start(&mut self, context: &WorkerContext) -> Result<Router, BoxError> {
         let chat = Chat {
-            rooms: Rooms::open(context.messenger())?,
+            rooms: Rooms::open(context)?,
             context: context.clone(),
         };
         Ok(Router::new()

@@ -7,6 +7,7 @@
 
 use hatchery_tests::http::Connection;
 use hatchery_tests::process::kill;
+use hatchery_tests::redis::Redis;
 use hatchery_tests::{Cluster, Plan, step, wait};
 use rustix::process::Signal;
 
@@ -52,6 +53,15 @@ impl Client {
         let mut frame = vec![0x81, 0x80 | length, 0, 0, 0, 0];
         frame.extend(text.as_bytes());
         self.connection.send(&frame).unwrap();
+    }
+
+    /// Whether there is something to hear, as far as the kernel knows.
+    fn is_spoken_to(&self) -> bool {
+        let stream = self.connection.get_ref();
+        stream.set_nonblocking(true).unwrap();
+        let there = stream.peek(&mut [0]).is_ok();
+        stream.set_nonblocking(false).unwrap();
+        there
     }
 
     /// The next line, or what the server closes with.
@@ -119,5 +129,69 @@ fn rooms_go_on_when_a_worker_is_killed() {
     bob.say("here I am again");
     assert_eq!(alice.hear(), "here I am again");
     assert_eq!(bob.hear(), "here I am again");
+    cluster.stop();
+}
+
+/// Speaks until the other one hears it.
+fn reach(speaker: &mut Client, listener: &mut Client) {
+    wait::expect("it is heard", || {
+        speaker.say("can you hear me?");
+        assert_eq!(speaker.hear(), "can you hear me?");
+        listener.is_spoken_to() && listener.hear() == "can you hear me?"
+    });
+    speaker.say("good");
+    assert_eq!(speaker.hear(), "good");
+    while listener.hear() != "good" {}
+}
+
+#[test]
+fn rooms_span_hosts_and_go_on_without_redis() {
+    let mut redis = Redis::start(&[]);
+    let hosts = [(); 2].map(|()| chat().flag("--fleet", redis.url()).start());
+    let mut alice = Client::enter_at(&hosts[0], "tea", "0");
+    let mut carol = Client::enter_at(&hosts[0], "tea", "1");
+    let mut bob = Client::enter_at(&hosts[1], "tea", "0");
+    reach(&mut alice, &mut bob);
+    while carol.hear() != "good" {}
+    for number in 0..50 {
+        let line = number.to_string();
+        alice.say(&line);
+        for client in [&mut alice, &mut carol, &mut bob] {
+            assert_eq!(client.hear(), line, "once for everybody");
+        }
+    }
+    bob.say("and back");
+    for client in [&mut bob, &mut alice, &mut carol] {
+        assert_eq!(client.hear(), "and back");
+    }
+
+    redis.kill();
+    for line in ["alone", "but together"] {
+        carol.say(line);
+        assert_eq!((alice.hear(), carol.hear()), (line.into(), line.into()));
+        bob.say(line);
+        assert_eq!(bob.hear(), line, "this one's, not the others'");
+    }
+    redis.revive();
+    reach(&mut bob, &mut alice);
+    while carol.hear() != "good" {}
+    for host in hosts {
+        host.stop();
+    }
+}
+
+#[test]
+fn rooms_go_on_while_redis_stands_still() {
+    let redis = Redis::start(&[]);
+    let cluster = chat().flag("--fleet", redis.url()).start();
+    let mut alice = Client::enter_at(&cluster, "tea", "0");
+    let mut carol = Client::enter_at(&cluster, "tea", "1");
+    redis.pause();
+    for number in 0..200 {
+        let line = number.to_string();
+        alice.say(&line);
+        assert_eq!((alice.hear(), carol.hear()), (line.clone(), line));
+    }
+    redis.resume();
     cluster.stop();
 }
