@@ -131,6 +131,46 @@ fn the_check_of_dependencies_sees_them() {
     assert!(dependencies["hatchery"].contains("hatchery-master"));
 }
 
+/// What a build of one package has in it, with these features.
+fn built_with(package: &str, features: &str) -> BTreeSet<String> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["tree", "--offline", "--locked", "--edges", "normal"])
+        .args(["--prefix", "none", "--format", "{lib}"])
+        .args(["--package", package, "--features", features])
+        .current_dir(source::root())
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let names = String::from_utf8(output.stdout).unwrap();
+    names.lines().map(str::to_owned).collect()
+}
+
+/// Who does not ask for a fleet pays nothing for it; and with it, only the agent speaks to Redis.
+#[test]
+fn redis_comes_with_the_feature_alone() {
+    for package in [
+        "hatchery",
+        "hatchery-agent",
+        "hatchery-worker",
+        "hatchery-master",
+        "hatchery-protocol",
+    ] {
+        let built = built_with(package, "");
+        assert!(built.contains("serde"), "{built:?}");
+        assert!(!built.contains("redis"), "{package} without the feature");
+    }
+    assert!(!built_with("hatchery", "tls").contains("redis"));
+    assert!(!built_with("hatchery-worker", "tls").contains("redis"));
+    for package in ["hatchery", "hatchery-agent"] {
+        assert!(built_with(package, "fleet").contains("redis"), "{package}");
+    }
+}
+
 /// Whether `word` stands in the code by itself, not as a part of another word.
 fn has_word(code: &str, word: &str) -> bool {
     let inner = |c: char| c.is_alphanumeric() || c == '_';
