@@ -59,34 +59,29 @@ def lines_of(row, title, side, rounds, measured, at_most=None):
     return [failed, longest, Line(row, f"{name}: the command", Samples("ms", took), at_most=at_most)]
 
 
-def reload(bench):
-    """1: every worker is replaced by one of a new build."""
+def deploys(bench, row, verb, rounds, strategies):
+    """A new build, and the command that has it adopted."""
 
     def deploy(side):
         side.deploy("clustered")
-        return side.succeed("reload")
+        return side.succeed(verb)
 
-    lines, rounds = [], bench.rounds(20)
-    for strategy in STRATEGIES:
+    lines = []
+    for strategy in strategies:
         side = Deployed(strategy)
         if not bench.missing(side):
-            lines += lines_of(1, "reload", side, rounds, under_load(bench, side, "reload", rounds, deploy))
+            lines += lines_of(row, verb, side, rounds, under_load(bench, side, verb, rounds, deploy))
     return lines
+
+
+def reload(bench):
+    """1: every worker is replaced by one of a new build."""
+    return deploys(bench, 1, "reload", bench.rounds(20), STRATEGIES)
 
 
 def upgrade(bench):
     """2: a new master, agent and workers on the same sockets."""
-
-    def deploy(side):
-        side.deploy("clustered")
-        return side.succeed("upgrade")
-
-    lines, rounds = [], bench.rounds(10)
-    for strategy in ("round-robin", "shared", "reuse-port"):
-        side = Deployed(strategy)
-        if not bench.missing(side):
-            lines += lines_of(2, "upgrade", side, rounds, under_load(bench, side, "upgrade", rounds, deploy))
-    return lines
+    return deploys(bench, 2, "upgrade", bench.rounds(10), ("round-robin", "shared", "reuse-port"))
 
 
 def broken(bench):
