@@ -13,7 +13,7 @@ use hatchery_tests::event::count;
 use hatchery_tests::loopback::unique_address;
 use hatchery_tests::plan::NOBODY;
 use hatchery_tests::wait::{PATIENCE, until};
-use hatchery_tests::{Cluster, http, playground};
+use hatchery_tests::{Cluster, Ended, http, playground};
 use rustix::process::Signal;
 
 #[test]
@@ -273,6 +273,19 @@ fn a_pid_file_of_another_process_is_replaced_and_never_believed() {
     assert_eq!(fs::read_to_string(&path).unwrap(), "1");
 }
 
+/// A cluster that starts, and is stopped then, or one that refuses to and has ended.
+#[track_caller]
+fn ready_or_gone(cluster: &Cluster) -> Option<Ended> {
+    cluster.expect("it is ready or gone", || {
+        count(&cluster.events(), "egg-ready") > 0 || cluster.exit_status().is_some()
+    });
+    if cluster.exit_status().is_some() {
+        return Some(cluster.expect_exit());
+    }
+    cluster.stop();
+    None
+}
+
 #[test]
 fn a_pid_file_that_is_no_file_is_not_replaced() {
     let plan = playground!();
@@ -280,18 +293,8 @@ fn a_pid_file_that_is_no_file_is_not_replaced() {
     let _reader = hatchery_tests::fifo::full(&path);
     // As root somebody might name /dev/null. Refused or not, it is there afterwards, and what it was.
     let cluster = plan.flag("--pid-file", &path).launch();
-    let done = until(PATIENCE, || {
-        let ready = cluster
-            .events()
-            .iter()
-            .any(|event| event.event == "egg-ready");
-        (ready || cluster.exit_status().is_some()).then_some(())
-    });
-    assert!(done.is_some());
-    if cluster.exit_status().is_none() {
-        cluster.stop();
-    } else {
-        cluster.expect_exit().expect_code(4);
+    if let Some(refused) = ready_or_gone(&cluster) {
+        refused.expect_code(4);
     }
     let kind = fs::symlink_metadata(&path).unwrap().file_type();
     assert!(kind.is_fifo(), "{kind:?}");
@@ -306,19 +309,9 @@ fn a_pid_file_that_cannot_be_written_leaves_nothing_behind() {
     fs::write(&path, "").unwrap();
     chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
     // The file may be written, but no other beside it.
-    let ended = plan.flag("--pid-file", &path).as_nobody().launch();
-    let done = until(PATIENCE, || {
-        let ready = ended
-            .events()
-            .iter()
-            .any(|event| event.event == "egg-ready");
-        (ready || ended.exit_status().is_some()).then_some(())
-    });
-    assert!(done.is_some());
-    if ended.exit_status().is_none() {
-        ended.stop();
-    } else {
-        ended.expect_exit().expect_code(4).expect_stderr(&["pid"]);
+    let cluster = plan.flag("--pid-file", &path).as_nobody().launch();
+    if let Some(refused) = ready_or_gone(&cluster) {
+        refused.expect_code(4).expect_stderr(&["pid"]);
     }
 }
 
