@@ -3,13 +3,11 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::stream::{Socket as _, Stream, Tracked};
-use crate::through::write_through;
+use crate::through::{read_through, write_through};
 use crate::tracker::Guard;
 
 /// A connection from [`Incoming`](crate::Incoming): bytes in both directions, in any protocol.
@@ -56,13 +54,7 @@ impl RawStream {
 }
 
 impl AsyncRead for RawStream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
-    }
+    read_through!(stream);
 }
 
 impl AsyncWrite for RawStream {

@@ -1,4 +1,17 @@
-//! Streams around streams: those that only read, or only end, in a way of their own write like what is inside.
+//! Streams around streams: those that only read, or only end, in a way of their own do the rest like what is inside.
+
+/// The method of `AsyncRead`, passed on to a field.
+macro_rules! read_through {
+    ($field:ident) => {
+        fn poll_read(
+            mut self: std::pin::Pin<&mut Self>,
+            cx: &mut std::task::Context<'_>,
+            buf: &mut tokio::io::ReadBuf<'_>,
+        ) -> std::task::Poll<std::io::Result<()>> {
+            std::pin::Pin::new(&mut self.$field).poll_read(cx, buf)
+        }
+    };
+}
 
 /// The methods of `AsyncWrite`, passed on to a field.
 macro_rules! write_through {
@@ -39,4 +52,4 @@ macro_rules! write_through {
     };
 }
 
-pub(crate) use write_through;
+pub(crate) use {read_through, write_through};

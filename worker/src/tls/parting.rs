@@ -5,15 +5,14 @@
 //! drain, or when a handler is done with an upgraded stream. It is told then, too, unless an answer is under
 //! way or a drain cuts an upgraded stream off: what is cut has to look so.
 
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::server::TlsStream;
 
-use crate::through::write_through;
+use crate::through::{read_through, write_through};
 use crate::tracker::{Connection, Phase};
 
 /// A TLS stream that takes its leave.
@@ -41,13 +40,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drop for Parting<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Parting<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
-    }
+    read_through!(stream);
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Parting<S> {
