@@ -11,8 +11,11 @@ use tokio::task::JoinSet;
 
 use super::Leaders;
 
-/// How many questions may be under way: a key that somebody follows is one.
-const MAX_UNDER_WAY: usize = 65_536;
+/// How many keys of followers may be waited for at a time.
+const MAX_FOLLOWING: usize = 65_536;
+
+/// How many calls may be under way. Apart from those: an author's code that never returns must not end all following.
+const MAX_CALLS: usize = 4096;
 
 /// Answers followers until the runtime ends. To be called on the runtime.
 pub(crate) fn serve(context: Context, leaders: Leaders) -> Result<(), TopicError> {
@@ -22,28 +25,34 @@ pub(crate) fn serve(context: Context, leaders: Leaders) -> Result<(), TopicError
 }
 
 async fn answer_all(mut requests: Subscription, context: Context, leaders: Leaders) {
-    let mut under_way = JoinSet::new();
+    let (mut following, mut calls) = (JoinSet::new(), JoinSet::new());
     while let Some(message) = requests.next().await {
-        while under_way.try_join_next().is_some() {}
+        while following.try_join_next().is_some() {}
+        while calls.try_join_next().is_some() {}
+        let request = match message.json::<Request>() {
+            Ok(request) => request,
+            // Only another build of this crate asks what cannot be read.
+            Err(error) => {
+                calls.spawn(async move {
+                    let _ = message.refuse(error.to_string()).await;
+                });
+                continue;
+            }
+        };
+        let (under_way, most) = match &request.wish {
+            Wish::Follow { .. } => (&mut following, MAX_FOLLOWING),
+            Wish::Publish { .. } | Wish::Invoke { .. } => (&mut calls, MAX_CALLS),
+        };
         // Dropped, it is answered so.
-        if under_way.len() < MAX_UNDER_WAY {
-            under_way.spawn(answer(message, context.clone(), leaders.clone()));
+        if under_way.len() < most {
+            under_way.spawn(answer(message, request, context.clone(), leaders.clone()));
         }
     }
 }
 
-async fn answer(message: Message, context: Context, leaders: Leaders) {
-    let (leader, answer) = match message.json::<Request>() {
-        Ok(request) => (
-            request.leader.clone(),
-            grant(request, &context, &leaders).await,
-        ),
-        // Only another build of this crate asks what cannot be read.
-        Err(error) => {
-            let _ = message.refuse(error.to_string()).await;
-            return;
-        }
-    };
+async fn answer(message: Message, request: Request, context: Context, leaders: Leaders) {
+    let leader = request.leader.clone();
+    let answer = grant(request, &context, &leaders).await;
     let replied = match message.reply(&answer).await {
         Err(ReplyError::Send(error)) => {
             let reason = error.to_string();

@@ -10,7 +10,8 @@ use hatchery_protocol::child::follower::{MAX_KEYS, Refusal};
 use hatchery_protocol::clock::monotonic;
 use serde_json::value::{RawValue, to_raw_value};
 use thiserror::Error;
-use tokio::sync::OnceCell;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
 
 use super::{Feed, Leader};
 
@@ -30,16 +31,18 @@ pub enum LeadError {
 #[derive(Debug)]
 struct Key {
     feed: Feed,
-    /// The leader has taken it on.
-    subscribed: OnceCell<()>,
+    /// Whether the leader has taken it on, once that is known.
+    taken: watch::Receiver<Option<Result<(), String>>>,
 }
+
+type Keys = HashMap<String, Arc<Key>>;
 
 /// One leader, and what is followed of it.
 pub(super) struct Led {
     name: String,
-    leader: Box<dyn Leader>,
+    leader: Arc<dyn Leader>,
     epoch: u64,
-    keys: Mutex<HashMap<String, Arc<Key>>>,
+    keys: Arc<Mutex<Keys>>,
 }
 
 /// All leaders of this agent, by name. Cheap to clone.
@@ -67,10 +70,10 @@ impl Leaders {
         }
         let led = Led {
             name: name.to_owned(),
-            leader,
+            leader: leader.into(),
             // Two agents of one host never begin in the same nanosecond.
             epoch: u64::try_from(monotonic().as_nanos()).unwrap_or(u64::MAX),
-            keys: Mutex::default(),
+            keys: Arc::default(),
         };
         by_name.insert(name.to_owned(), Arc::new(led));
         Ok(())
@@ -91,8 +94,12 @@ impl Led {
         };
         match wish {
             Wish::Follow { key, seen } => {
-                let feed = self.follow(&key).await?;
-                Ok(match feed.other_than(seen, within).await {
+                let until = Instant::now() + within;
+                let Some(feed) = self.follow(&key, until).await? else {
+                    return Ok(Said::Unchanged);
+                };
+                let left = until.saturating_duration_since(Instant::now());
+                Ok(match feed.other_than(seen, left).await {
                     Some((version, value)) => Said::Value(version, (*value).to_owned()),
                     None => Said::Unchanged,
                 })
@@ -115,44 +122,57 @@ impl Led {
         }
     }
 
-    /// The feed of a key that the leader has taken on; who comes second waits for whoever came first.
-    async fn follow(&self, name: &str) -> Result<Feed, Refusal> {
+    /// The feed of a key that the leader has taken on; who comes second waits for whoever came first. `None`: it has not
+    /// by then.
+    async fn follow(&self, name: &str, until: Instant) -> Result<Option<Feed>, Refusal> {
         let key = self.key(name)?;
-        let subscribe = || self.leader.subscribe(name, key.feed.clone());
-        if let Err(error) = key.subscribed.get_or_try_init(subscribe).await {
-            let mut keys = self.keys();
-            // Another one may have tried at once, with better luck.
-            let is_it = |k: &Arc<Key>| Arc::ptr_eq(k, &key) && !k.subscribed.initialized();
-            if keys.get(name).is_some_and(is_it) {
-                keys.remove(name);
-            }
-            return Err(Refusal::Failed {
+        let mut taken = key.taken.clone();
+        let known = timeout_at(until, taken.wait_for(Option::is_some)).await;
+        match known.map(|known| known.ok().and_then(|known| known.clone())) {
+            Ok(Some(Ok(()))) => Ok(Some(key.feed.clone())),
+            Ok(Some(Err(reason))) => Err(Refusal::Failed {
                 leader: self.name.clone(),
-                reason: error.to_string(),
-            });
+                reason,
+            }),
+            // Nobody will say any more only when this process is at its end.
+            Ok(None) | Err(_) => Ok(None),
         }
-        Ok(key.feed.clone())
-    }
-
-    fn keys(&self) -> MutexGuard<'_, HashMap<String, Arc<Key>>> {
-        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn key(&self, name: &str) -> Result<Arc<Key>, Refusal> {
-        let mut keys = self.keys();
+        let mut keys = lock(&self.keys);
         if let Some(key) = keys.get(name) {
             return Ok(Arc::clone(key));
         }
         if keys.len() >= MAX_KEYS {
             return Err(Refusal::TooManyKeys(self.name.clone()));
         }
-        let key = Arc::new(Key {
-            feed: Feed::new(self.epoch),
-            subscribed: OnceCell::new(),
+        let feed = Feed::new(self.epoch);
+        let (outcome, taken) = watch::channel(None);
+        let leader = Arc::clone(&self.leader);
+        let (key, to) = (name.to_owned(), feed.clone());
+        // Apart from whoever asks: those give up after a while, and the leader is asked once.
+        let taking = tokio::spawn(async move { leader.subscribe(&key, to).await });
+        let (all, name) = (Arc::clone(&self.keys), name.to_owned());
+        let key = Arc::new(Key { feed, taken });
+        keys.insert(name.clone(), Arc::clone(&key));
+        tokio::spawn(async move {
+            let taken = match taking.await {
+                Ok(taken) => taken.map_err(|error| error.to_string()),
+                Err(panic) => Err(panic.to_string()),
+            };
+            if taken.is_err() {
+                // Whoever asks next has it tried again.
+                lock(&all).remove(&name);
+            }
+            outcome.send_replace(Some(taken));
         });
-        keys.insert(name.to_owned(), Arc::clone(&key));
         Ok(key)
     }
+}
+
+fn lock(keys: &Mutex<Keys>) -> MutexGuard<'_, Keys> {
+    keys.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

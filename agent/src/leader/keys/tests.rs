@@ -57,25 +57,36 @@ fn value(said: Result<Said, Refusal>) -> String {
 async fn a_key_is_taken_on_once() {
     let led = led();
     let (one, two) = tokio::join!(
-        led.grant(follow("k"), SECOND),
-        led.grant(follow("k"), SECOND)
+        led.grant(follow("k"), 2 * SECOND),
+        led.grant(follow("k"), 2 * SECOND)
     );
     assert_eq!((value(one), value(two)), ("1".into(), "1".into()));
-    assert_eq!(value(led.grant(follow("k"), SECOND).await), "1");
-    assert_eq!(value(led.grant(follow("other"), SECOND).await), "2");
+    assert_eq!(value(led.grant(follow("k"), 2 * SECOND).await), "1");
+    assert_eq!(value(led.grant(follow("other"), 2 * SECOND).await), "2");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_key_that_failed_is_tried_again() {
     let led = led();
-    let refused = led.grant(follow("bad"), SECOND).await;
+    let refused = led.grant(follow("bad"), 2 * SECOND).await;
     let failed = Refusal::Failed {
         leader: "x".into(),
         reason: "not yet".into(),
     };
     assert_eq!(refused.unwrap_err(), failed);
-    assert!(led.keys().is_empty(), "it takes no place");
-    assert_eq!(value(led.grant(follow("bad"), SECOND).await), "2");
+    assert!(lock(&led.keys).is_empty(), "it takes no place");
+    assert_eq!(value(led.grant(follow("bad"), 2 * SECOND).await), "2");
+}
+
+/// Whoever asks gives up and asks again; the leader goes on with what it was asked first.
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_takes_its_time_is_asked_once() {
+    let led = led();
+    for _ in 0..3 {
+        let said = led.grant(follow("k"), SECOND / 4).await.unwrap();
+        assert!(matches!(said, Said::Unchanged), "{said:?}");
+    }
+    assert_eq!(value(led.grant(follow("k"), SECOND).await), "1");
 }
 
 #[tokio::test(start_paused = true)]
