@@ -4,6 +4,8 @@
 Started by bench/run, which builds and installs what this needs. bench/README.md says what each row means.
 """
 
+import contextlib
+import http.client
 import os
 import signal
 import sys
@@ -27,6 +29,15 @@ def ask(server, path, seconds=60):
         with urllib.request.urlopen(f"http://127.0.0.1:{server.port}{path}", timeout=seconds) as answer:
             return float(answer.read())
     except (OSError, ValueError) as error:
+        raise Failed(f"{path}: {error}") from error
+
+
+def said(client, path):
+    """The same, on a connection that stays open."""
+    try:
+        client.request("GET", path)
+        return float(client.getresponse().read())
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise Failed(f"{path}: {error}") from error
 
 
@@ -102,16 +113,21 @@ def stopped(bench):
 
     def measure(_side):
         def growth(server):
-            master, *children = server.pids()
-            before = proc.memory([master])["Rss"]
-            slots = {int(ask(server, "/whoami")) for _ in range(8)}
-            for pid in sorted(slots)[1:]:
-                os.kill(pid, signal.SIGSTOP)
-            ask(server, "/flood/1")
-            grown = proc.memory([master])["Rss"] - before
-            for pid in children:
-                os.kill(pid, signal.SIGCONT)
-            return grown
+            # The one that answers here goes on to do so when the other one is stopped.
+            with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)) as client:
+                sender = int(said(client, "/whoami"))
+                workers = {sender}
+                while len(workers) < side.workers:
+                    workers.add(int(ask(server, "/whoami")))
+                (reader,) = workers - {sender}
+                master = server.pids()[0]
+                before = proc.memory([master])["Rss"]
+                os.kill(reader, signal.SIGSTOP)
+                try:
+                    said(client, "/flood/1")
+                    return proc.memory([master])["Rss"] - before
+                finally:
+                    os.kill(reader, signal.SIGCONT)
 
         return on_fresh_server(bench, side, growth)
 
@@ -120,7 +136,57 @@ def stopped(bench):
     return [Line(5, what, samples("MB", found[side]), at_most=4)]
 
 
-ROWS = {"broadcast": broadcast, "echo": echo, "large": large, "flood": flood, "stopped": stopped}
+def adds(bench):
+    """6: a counter that two workers share, as fast as it goes."""
+    seconds = 1 if bench.quick else 3
+    what = "one counter for 2 workers, 16 additions of each under way"
+    return against_node(bench, 6, "adds", what, "/s", 2, f"/adds/{seconds}", 7)
+
+
+def add(bench):
+    """7: one addition."""
+    count = 2000 if bench.quick else 20000
+    return against_node(bench, 7, "add", "one addition to that counter, p50", "us", 2, f"/add/{count}", 7)
+
+
+def latest(bench):
+    """8: what is followed is here already."""
+    side = Messages(1)
+    count = 1_000_000
+
+    def measure(_side):
+        return on_fresh_server(bench, side, lambda server: ask(server, f"/latest/{count}"))
+
+    found = bench.alternate("latest", [side], bench.rounds(7, quick=1), measure)[side]
+    return [Line(8, "a value that a worker follows: to read it", samples("ns", found))]
+
+
+def invoke(bench):
+    """9: a call of the client in the agent, against the plainest message there and back."""
+    count = 2000 if bench.quick else 20000
+    sides = [Messages(1), NodeMessages(1)]
+    paths = {sides[0]: f"/invoke/{count}", sides[1]: f"/echo/{count}"}
+
+    def measure(side):
+        return on_fresh_server(bench, side, lambda server: ask(server, paths[side]))
+
+    found = bench.alternate("invoke", sides, bench.rounds(7, quick=1), measure)
+    ours, theirs = (samples("us", found[side]) for side in sides)
+    what = "`invoke` of a leader, p50; a message to the primary and back"
+    return [Line(9, what, ours, "Node cluster", theirs)]
+
+
+ROWS = {
+    "broadcast": broadcast,
+    "echo": echo,
+    "large": large,
+    "flood": flood,
+    "stopped": stopped,
+    "adds": adds,
+    "add": add,
+    "latest": latest,
+    "invoke": invoke,
+}
 
 
 if __name__ == "__main__":

@@ -5,7 +5,11 @@ const http = require('node:http');
 
 const [port, workers] = process.argv.slice(2).map(Number);
 
+// How many additions of a worker are under way at any time.
+const AT_ONCE = 16;
+
 if (cluster.isPrimary) {
+  const counters = new Map();
   cluster.on('listening', worker => console.log(`worker-ready ${worker.process.pid}`));
   cluster.on('message', (worker, message) => {
     switch (message.to) {
@@ -18,12 +22,38 @@ if (cluster.isPrimary) {
       case 'one':
         cluster.workers[message.id]?.send(message);
         break;
+      case 'counter': {
+        const value = (counters.get(message.key) ?? 0) + message.by;
+        counters.set(message.key, value);
+        worker.send({ what: 'added', request: message.request, value });
+        break;
+      }
     }
   });
   for (let i = 0; i < workers; i++) cluster.fork();
 } else {
   let count = 0;
-  const waiting = { counted: null, echo: null, large: null };
+  const waiting = { counted: null, echo: null, large: null, adds: null };
+  const additions = new Map();
+  let request = 0;
+  const add = (key, by) =>
+    new Promise(done => {
+      additions.set(++request, done);
+      process.send({ to: 'counter', key, by, request });
+    });
+  // As often as it can, and how often that was.
+  const keepAdding = async time => {
+    const begun = process.hrtime.bigint();
+    let made = 0;
+    const one = async () => {
+      while (seconds(begun) < time) {
+        await add('requests', 1);
+        made++;
+      }
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, one));
+    return made;
+  };
   process.on('message', message => {
     switch (message.what) {
       case 'text':
@@ -47,12 +77,34 @@ if (cluster.isPrimary) {
       case 'done':
         waiting.large();
         break;
+      case 'added':
+        additions.get(message.request)(message.value);
+        additions.delete(message.request);
+        break;
+      case 'adds':
+        keepAdding(message.time).then(made => process.send({ to: 'one', id: message.from, what: 'made', made }));
+        break;
+      case 'made':
+        waiting.adds(message.made);
+        break;
     }
   });
 
   const seconds = begun => Number(process.hrtime.bigint() - begun) / 1e9;
   // The callback says that the message has left this process: so none piles up here without end.
   const sent = message => new Promise(done => process.send(message, done));
+
+  // Of so many calls, one after the other, in microseconds.
+  const median = async (rounds, call) => {
+    const times = [];
+    for (let i = 0; i < rounds; i++) {
+      const begun = process.hrtime.bigint();
+      await call();
+      times.push(Number(process.hrtime.bigint() - begun) / 1e3);
+    }
+    times.sort((a, b) => a - b);
+    return times[rounds >> 1];
+  };
 
   const measures = {
     async broadcast(time) {
@@ -73,17 +125,26 @@ if (cluster.isPrimary) {
       return total / seconds(begun);
     },
     async echo(rounds) {
-      const times = [];
-      for (let i = 0; i < rounds; i++) {
-        const begun = process.hrtime.bigint();
-        await new Promise(done => {
+      return median(rounds, () =>
+        new Promise(done => {
           waiting.echo = done;
           process.send({ to: 'back', what: 'echo', text: 'hello' });
-        });
-        times.push(Number(process.hrtime.bigint() - begun) / 1e3);
-      }
-      times.sort((a, b) => a - b);
-      return times[rounds >> 1];
+        }));
+    },
+    async adds(time) {
+      const begun = process.hrtime.bigint();
+      let total = 0, missing = workers;
+      await new Promise(done => {
+        waiting.adds = made => {
+          total += made;
+          if (--missing === 0) done();
+        };
+        process.send({ to: 'all', what: 'adds', time, from: cluster.worker.id });
+      });
+      return total / seconds(begun);
+    },
+    async add(rounds) {
+      return median(rounds, () => add('requests', 1));
     },
     async large(time) {
       const text = 'x'.repeat(1 << 20);

@@ -6,6 +6,10 @@
 //! | `/echo/{count}` | median time of a request to the agent and its answer, in microseconds |
 //! | `/large/{seconds}` | payloads of 1 MiB a second, from this worker to the agent |
 //! | `/flood/{seconds}` | messages a second that were accepted, to the worker in the next slot |
+//!
+//! [`held`] has those for what the agent holds.
+
+mod held;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -16,6 +20,8 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use hatchery::messenger::{SendError, Target};
 use hatchery::{Agent, AgentContext, App, BoxError, Messenger, Worker, WorkerContext, async_trait};
+
+use held::Constant;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -80,13 +86,24 @@ fn rate(count: u64, begun: Instant) -> String {
 }
 
 async fn echo(State(messenger): State<Messenger>, Path(count): Path<usize>) -> Measured {
-    let mut times = Vec::with_capacity(count);
-    for _ in 0..count {
-        let begun = Instant::now();
+    median(count, async || {
         let answer: Result<String, _> = messenger
             .request(Target::Agent, "echo", "hello", DEADLINE)
             .await;
-        answer.map_err(failed)?;
+        answer.map(drop).map_err(failed)
+    })
+    .await
+}
+
+/// The median time of so many calls, one after the other, in microseconds.
+async fn median(
+    count: usize,
+    call: impl AsyncFn() -> Result<(), (StatusCode, String)>,
+) -> Measured {
+    let mut times = Vec::with_capacity(count);
+    for _ in 0..count {
+        let begun = Instant::now();
+        call().await?;
         times.push(begun.elapsed());
     }
     times.sort_unstable();
@@ -135,6 +152,7 @@ impl Agent for Listener {
     async fn start(&mut self, context: &AgentContext) -> Result<(), BoxError> {
         let mut payloads = context.messenger().subscribe("large")?;
         tokio::spawn(async move { while payloads.next().await.is_some() {} });
+        context.lead(held::LEADER, Constant)?;
         listen(context.messenger())
     }
 }
@@ -143,13 +161,18 @@ impl Agent for Listener {
 impl Worker for Listener {
     async fn start(&mut self, context: &WorkerContext) -> Result<Router, BoxError> {
         listen(context.messenger())?;
+        held::listen(context)?;
         let router = Router::new()
             .route("/", get(|| async { "Hello World" }))
             .route("/whoami", get(|| async { std::process::id().to_string() }))
             .route("/broadcast/{seconds}", get(broadcast))
             .route("/echo/{count}", get(echo))
             .route("/large/{seconds}", get(large))
-            .route("/flood/{seconds}", get(flood));
+            .route("/flood/{seconds}", get(flood))
+            .route("/adds/{seconds}", get(held::adds))
+            .route("/add/{count}", get(held::add))
+            .route("/latest/{count}", get(held::latest))
+            .route("/invoke/{count}", get(held::invoke));
         Ok(router.with_state(context.clone()))
     }
 }
