@@ -5,18 +5,25 @@ use std::time::Duration;
 use hatchery::schedule::{Missed, Overlap, Schedule};
 use hatchery::{BoxError, Job, WorkerContext};
 
-use crate::fault;
 use crate::trace::Ledger;
+use crate::{fault, settings};
 
 /// The jobs that every worker knows, each by what it does.
-const JOBS: [&str; 6] = ["ok", "fail", "panic", "hang", "slow", "die-once"];
+const JOBS: [&str; 7] = ["ok", "fail", "panic", "hang", "slow", "gated", "die-once"];
 
 /// How long `slow` takes, unless the process leaves.
 const SLOW: Duration = Duration::from_millis(1500);
 
-/// `PLAYGROUND_SCHEDULES`: schedules with `;` in between, each a name and words.
+/// How often `gated` looks whether its gate is open.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// `PLAYGROUND_SCHEDULES`: schedules with `;` in between, each a name and words; or a file with that, after an `@`.
 pub(crate) fn schedules() -> Result<Vec<Schedule>, BoxError> {
-    let text = std::env::var("PLAYGROUND_SCHEDULES").unwrap_or_default();
+    let mut text = std::env::var("PLAYGROUND_SCHEDULES").unwrap_or_default();
+    if let Some(path) = text.strip_prefix('@') {
+        text = std::fs::read_to_string(path)
+            .map_err(|error| format!("PLAYGROUND_SCHEDULES={text}: {error}"))?;
+    }
     let each = text.split(';').map(str::trim).filter(|one| !one.is_empty());
     each.map(schedule).collect()
 }
@@ -91,6 +98,13 @@ async fn work(job: String, slot: Option<u32>, run: Job) -> Result<(), BoxError> 
         "panic" => fault::panic(),
         "hang" => std::future::pending().await,
         "slow" => tokio::time::sleep(SLOW).await,
+        "gated" => {
+            let gates = settings::path("PLAYGROUND_GATES")?.ok_or("PLAYGROUND_GATES is not set")?;
+            let gate = gates.join(run.schedule());
+            while !gate.exists() {
+                tokio::time::sleep(LOOK).await;
+            }
+        }
         "die-once" if run.attempt() == 1 => std::process::abort(),
         _ => {}
     }

@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 
 use hatchery_protocol::id::{ChildId, Generation};
-use hatchery_protocol::schedule::{MAX_SCHEDULES, ScheduleNews, ScheduleStatus};
+use hatchery_protocol::schedule::{
+    HISTORY, MAX_SCHEDULES, Outcome, Place, Run, RunEnd, ScheduleNews, ScheduleStatus,
+};
 use tokio::sync::oneshot;
 
 /// What becomes of an operator's command.
@@ -20,6 +22,8 @@ pub(crate) struct Ledger {
     agents: BTreeMap<ChildId, Needs>,
     /// Who runs schedules, or was the last to do so.
     office: Option<(ChildId, Vec<String>)>,
+    /// Whether a new master goes on with what is known.
+    handed_over: bool,
     last: u64,
     open: BTreeMap<u64, (ChildId, oneshot::Sender<Answer>)>,
 }
@@ -74,6 +78,77 @@ impl Ledger {
         self.known.values().cloned().collect()
     }
 
+    /// A new master goes on with this, or does not.
+    pub(crate) const fn hand_over(&mut self, to_a_new_master: bool) {
+        self.handed_over = to_a_new_master;
+    }
+
+    /// What the old master's agent left of a schedule. Its runs go on in workers that no agent of ours can ask.
+    pub(crate) fn inherit(&mut self, mut status: ScheduleStatus) {
+        if status.place != Place::Agent {
+            for running in &mut status.running {
+                running.elsewhere = true;
+            }
+        }
+        self.know(status);
+    }
+
+    /// A worker says that a run is over. The agent in office knows by itself; this is for the next one. Returns whether
+    /// a new master has to hear of it.
+    pub(crate) fn ended_on_a_worker(&mut self, end: &RunEnd) -> bool {
+        // On all workers, the end on one of them is not that of the run.
+        let known = self.known.get(&end.schedule);
+        if known.is_none_or(|status| status.place != Place::OneWorker) {
+            return false;
+        }
+        self.ended(end);
+        self.handed_over
+    }
+
+    /// A run is over.
+    pub(crate) fn ended(&mut self, end: &RunEnd) {
+        let Some(status) = self.known.get_mut(&end.schedule) else {
+            return;
+        };
+        let mut running = status.running.iter();
+        let Some(at) = running.position(|run| run.number == end.number) else {
+            return;
+        };
+        let run = status.running.swap_remove(at);
+        let run = Run {
+            number: run.number,
+            cause: run.cause,
+            started_ms: run.started_ms,
+            duration_ms: end.duration_ms,
+            outcome: end.outcome.clone(),
+        };
+        status.history.insert(0, run);
+        status.history.truncate(HISTORY);
+    }
+
+    /// The old master's workers are gone. Returns the runs of which nobody will hear any more.
+    pub(crate) fn nobody_elsewhere(&mut self) -> Vec<RunEnd> {
+        let mut ends = Vec::new();
+        for (name, status) in &mut self.known {
+            for running in status.running.iter_mut().filter(|run| run.elsewhere) {
+                running.elsewhere = false;
+                ends.push(RunEnd {
+                    schedule: name.clone(),
+                    number: running.number,
+                    duration_ms: 0,
+                    outcome: Outcome::Unobserved,
+                });
+            }
+        }
+        ends
+    }
+
+    /// Who runs schedules now.
+    pub(crate) fn office(&self) -> Option<ChildId> {
+        let (child, _) = self.office.as_ref()?;
+        self.agents.contains_key(child).then_some(*child)
+    }
+
     /// What a worker of that generation has to know: the agent of its own generation may need other jobs than the
     /// one in office.
     pub(crate) fn jobs(&self, generation: Generation) -> Vec<String> {
@@ -90,14 +165,13 @@ impl Ledger {
 
     /// Notes that somebody waits for an answer of the agent in office. Returns the agent and the order's number.
     pub(crate) fn ask(&mut self, to: oneshot::Sender<Answer>) -> Option<(ChildId, u64)> {
-        let living = |office: &&(ChildId, _)| self.agents.contains_key(&office.0);
-        let Some((child, _)) = self.office.as_ref().filter(living) else {
+        let Some(child) = self.office() else {
             let _ = to.send(Err("there is no agent at the moment: try again".to_owned()));
             return None;
         };
         self.last += 1;
-        self.open.insert(self.last, (*child, to));
-        Some((*child, self.last))
+        self.open.insert(self.last, (child, to));
+        Some((child, self.last))
     }
 
     /// That agent is gone.
@@ -120,6 +194,7 @@ impl Ledger {
 mod tests {
     use super::*;
     use hatchery_protocol::id::Seat;
+    use hatchery_protocol::schedule::{Cause, Running};
 
     fn agent(incarnation: u64) -> ChildId {
         ChildId {
@@ -181,6 +256,72 @@ mod tests {
         assert_eq!(second.try_recv().unwrap(), Ok(()));
         ledger.forget(agent(1));
         assert!(first.try_recv().unwrap().is_err());
+    }
+
+    fn running(place: Place) -> ScheduleStatus {
+        let run = |number| Running {
+            number,
+            cause: Cause::Due,
+            started_ms: 1,
+            attempt: 1,
+            elsewhere: false,
+        };
+        ScheduleStatus {
+            place,
+            running: vec![run(1), run(2)],
+            ..status("a")
+        }
+    }
+
+    fn end(number: u64) -> RunEnd {
+        RunEnd {
+            schedule: "a".to_owned(),
+            number,
+            duration_ms: 3,
+            outcome: Outcome::Succeeded,
+        }
+    }
+
+    #[test]
+    fn a_run_that_ends_while_nobody_is_in_office_is_known_to_the_next() {
+        let mut ledger = Ledger::default();
+        ledger.know(running(Place::OneWorker));
+        assert!(!ledger.ended_on_a_worker(&end(1)), "nobody else goes on");
+        ledger.hand_over(true);
+        assert!(ledger.ended_on_a_worker(&end(1)), "told twice at worst");
+        let known = ledger.known().remove(0);
+        assert_eq!(known.running.len(), 1);
+        assert_eq!(known.history.len(), 1);
+        assert_eq!(known.history[0].outcome, Outcome::Succeeded);
+        // One worker of all.
+        ledger.know(running(Place::AllWorkers));
+        assert!(!ledger.ended_on_a_worker(&end(1)));
+        assert_eq!(ledger.known().remove(0).running.len(), 2);
+    }
+
+    #[test]
+    fn runs_of_the_old_master_go_on_until_its_workers_are_gone() {
+        let mut ledger = Ledger::default();
+        ledger.inherit(running(Place::OneWorker));
+        let elsewhere = |ledger: &Ledger| {
+            let running = ledger.known().remove(0).running;
+            running.into_iter().filter(|run| run.elsewhere).count()
+        };
+        assert_eq!(elsewhere(&ledger), 2);
+        ledger.ended(&end(1));
+        assert_eq!(elsewhere(&ledger), 1);
+        let over = ledger.nobody_elsewhere();
+        assert_eq!(over.len(), 1);
+        assert_eq!(
+            (over[0].number, &over[0].outcome),
+            (2, &Outcome::Unobserved)
+        );
+        assert_eq!(elsewhere(&ledger), 0);
+        assert_eq!(ledger.nobody_elsewhere(), []);
+        // An agent that is out of office runs nothing any more.
+        let mut ledger = Ledger::default();
+        ledger.inherit(running(Place::Agent));
+        assert_eq!(elsewhere(&ledger), 0);
     }
 
     #[test]

@@ -208,9 +208,19 @@ async fn read(
                 ledger.hear(child, *news);
                 continue;
             }
-            Ok(Some(FromChild::Schedule(_))) => Event::LinkBroken {
+            Ok(Some(FromChild::RunEnded(end))) if child.seat != Seat::Agent => {
+                let owed = {
+                    let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
+                    ledger.ended_on_a_worker(&end)
+                };
+                if owed {
+                    let _ = inputs.send(Input::RunEnded(end)).await;
+                }
+                continue;
+            }
+            Ok(Some(FromChild::Schedule(_) | FromChild::RunEnded(_))) => Event::LinkBroken {
                 child,
-                reason: "it speaks of schedules, which are the agent's".to_owned(),
+                reason: "it speaks of schedules as only another role may".to_owned(),
             },
             Ok(Some(FromChild::StoodDown)) => Event::StoodDown { child },
             Ok(Some(FromChild::Failed { mut message, .. })) => {

@@ -13,7 +13,7 @@ use crate::boot::Boot;
 use crate::clock::as_millis;
 use crate::diagnosis::Diagnosis;
 use crate::id::Slot;
-use crate::schedule::{ScheduleNews, ScheduleOrder};
+use crate::schedule::{RunEnd, ScheduleNews, ScheduleOrder};
 use crate::wire::{Frame, FrameError, Kind, encode};
 
 /// From the master to a child.
@@ -88,6 +88,8 @@ pub enum FromChild {
     Diagnosis(Box<Diagnosis>),
     /// About schedules. Agents alone say this.
     Schedule(Box<ScheduleNews>),
+    /// A run of a schedule is over. Workers alone say this.
+    RunEnded(Box<RunEnd>),
 }
 
 /// A ready worker, as its peers see it.
@@ -175,7 +177,7 @@ pub fn read_message<'a, M: Deserialize<'a>>(frame: &'a Frame) -> Result<M, Messa
 mod tests {
     use super::*;
     use crate::diagnosis::RequestInFlight;
-    use crate::schedule::Command;
+    use crate::schedule::{Command, Outcome};
 
     fn json<M: Serialize>(message: &M) -> String {
         serde_json::to_string(message).unwrap()
@@ -238,6 +240,15 @@ mod tests {
                     error: None,
                 }))),
                 r#"{"type":"schedule","news":"answer","order":3}"#,
+            ),
+            (
+                json(&FromChild::RunEnded(Box::new(RunEnd {
+                    schedule: "a".into(),
+                    number: 3,
+                    duration_ms: 4,
+                    outcome: Outcome::Succeeded,
+                }))),
+                r#"{"type":"run-ended","schedule":"a","number":3,"duration_ms":4,"outcome":"succeeded"}"#,
             ),
             (
                 json(&ToChild::Drain {

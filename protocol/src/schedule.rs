@@ -106,6 +106,39 @@ pub struct Running {
     pub cause: Cause,
     /// When, in milliseconds since 1970.
     pub started_ms: u64,
+    /// Which try it is: 2 after a worker died with the first.
+    #[serde(default = "first", skip_serializing_if = "is_first")]
+    pub attempt: u32,
+    /// Whether it goes on in a worker of the master before, after an upgrade.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub elsewhere: bool,
+}
+
+const fn first() -> u32 {
+    1
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+const fn is_first(attempt: &u32) -> bool {
+    *attempt == 1
+}
+
+/// The end of a run on a worker, as that worker tells its master. An agent that was replaced meanwhile hears nothing
+/// of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunEnd {
+    /// The schedule.
+    pub schedule: String,
+    /// The run.
+    pub number: u64,
+    /// How long it took.
+    pub duration_ms: u64,
+    /// How it ended.
+    #[serde(flatten)]
+    pub outcome: Outcome,
 }
 
 /// A run that has ended.
@@ -165,6 +198,8 @@ pub enum ScheduleOrder {
         /// What to do with it.
         command: Command,
     },
+    /// A run that an agent before began is over. Comes for those that go on where this agent cannot ask.
+    Ended(RunEnd),
 }
 
 /// What an operator can ask of one schedule.
@@ -268,6 +303,8 @@ mod tests {
                 number: 2,
                 cause: Cause::Due,
                 started_ms: 5,
+                attempt: 1,
+                elsewhere: false,
             }],
             history: vec![Run {
                 number: 1,
@@ -348,6 +385,35 @@ mod tests {
             let golden = format!(r#"{{"order":"asked","number":3,"name":"a","command":"{word}"}}"#);
             assert_eq!(json(&asked), golden);
         }
+    }
+
+    /// What is seldom so is said only then.
+    #[test]
+    fn golden_runs() {
+        let running = Running {
+            number: 2,
+            cause: Cause::Due,
+            started_ms: 5,
+            attempt: 2,
+            elsewhere: true,
+        };
+        assert_eq!(
+            serde_json::to_string(&running).unwrap(),
+            r#"{"number":2,"cause":"due","started_ms":5,"attempt":2,"elsewhere":true}"#
+        );
+        let end = RunEnd {
+            schedule: "a".to_owned(),
+            number: 2,
+            duration_ms: 9,
+            outcome: Outcome::failed("no"),
+        };
+        let order = ScheduleOrder::Ended(end);
+        let json = serde_json::to_string(&order).unwrap();
+        assert_eq!(
+            json,
+            r#"{"order":"ended","schedule":"a","number":2,"duration_ms":9,"outcome":"failed","reason":"no"}"#
+        );
+        assert_eq!(serde_json::from_str::<ScheduleOrder>(&json).unwrap(), order);
     }
 
     #[test]

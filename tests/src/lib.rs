@@ -38,6 +38,7 @@ pub mod fragile;
 pub mod holdings;
 pub mod http;
 pub mod http2;
+pub mod jobs;
 pub mod lines;
 pub mod link;
 pub mod listeners;

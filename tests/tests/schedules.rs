@@ -5,72 +5,17 @@
     reason = "a test fails by panicking, in its helpers, too"
 )]
 
-use hatchery_tests::{Cluster, Plan, playground, process, trace};
+use std::fs;
+
+use hatchery_tests::jobs::{
+    assert_no_repetition, begun, expect_outcome, lines, schedule, wait_begun,
+};
+use hatchery_tests::{Cluster, Plan, playground, process};
 use rustix::process::Signal;
-use serde::Deserialize;
 use serde_json::Value;
 
-/// A line that a job has written.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-struct Line {
-    schedule: String,
-    number: u64,
-    attempt: u32,
-    step: String,
-    slot: Option<u32>,
-    pid: u32,
-    due_ms: u64,
-}
-
 fn plan(schedules: &str) -> Plan {
-    let plan = playground!().workers(2);
-    let jobs = plan.path("jobs");
-    plan.env("PLAYGROUND_SCHEDULES", schedules)
-        .env("PLAYGROUND_JOBS", jobs)
-}
-
-fn lines(cluster: &Cluster) -> Vec<Line> {
-    trace::read(&cluster.plan().path("jobs"))
-}
-
-fn begun(cluster: &Cluster) -> Vec<Line> {
-    let mut lines = lines(cluster);
-    lines.retain(|line| line.step == "begin");
-    lines
-}
-
-/// Waits until so many runs have begun, and returns them.
-#[track_caller]
-fn wait_begun(cluster: &Cluster, count: usize) -> Vec<Line> {
-    cluster.expect("runs begin", || begun(cluster).len() >= count);
-    begun(cluster)
-}
-
-/// What status says of a schedule; nothing until its agent has told.
-fn schedule(cluster: &Cluster, name: &str) -> Value {
-    let status = cluster.status();
-    let mut schedules = status["schedules"].as_array().unwrap().iter();
-    let found = schedules.find(|schedule| schedule["name"] == name);
-    found.cloned().unwrap_or_default()
-}
-
-/// Waits for the last run to have ended so.
-#[track_caller]
-fn expect_outcome(cluster: &Cluster, name: &str, outcome: &str) -> Value {
-    cluster.expect(&format!("a run of {name} is {outcome}"), || {
-        schedule(cluster, name)["history"][0]["outcome"] == outcome
-    });
-    schedule(cluster, name)["history"][0].clone()
-}
-
-/// Each run of a schedule began once.
-#[track_caller]
-fn assert_no_repetition(lines: &[Line]) {
-    let mut numbers: Vec<_> = lines.iter().map(|l| (&l.schedule, l.number)).collect();
-    let all = numbers.len();
-    numbers.sort();
-    numbers.dedup();
-    assert_eq!(numbers.len(), all, "{lines:#?}");
+    playground!().schedules(schedules)
 }
 
 #[test]
@@ -117,26 +62,75 @@ fn a_pattern_with_seconds_runs_each_second() {
     cluster.stop();
 }
 
+/// What makes no sense, and what is said of it.
+const NONSENSE: [(&str, &str); 8] = [
+    (
+        "a every=0",
+        "schedule `a`: the interval 0ns is not between 10ms and ",
+    ),
+    (
+        "a every=9",
+        "schedule `a`: the interval 9ms is not between 10ms and ",
+    ),
+    (
+        "a cron=nonsense",
+        "schedule `a`: `nonsense` is no cron pattern: Invalid pattern: Pattern must have between 5 and 7 fields.; ",
+    ),
+    (
+        "a cron=0_0_30_2_*",
+        "schedule `a`: no time to come matches the cron pattern `0 0 30 2 *`",
+    ),
+    (
+        "a cron=@daily zone=Mars/Olympus",
+        "schedule `a`: there is no time zone `Mars/Olympus`: use a name as `Europe/Berlin` or `UTC`",
+    ),
+    (
+        "a every=50;a every=60",
+        "two schedules have the name `a`: give each one its own",
+    ),
+    ("a/b every=50", "`a/b` is no name for a schedule or a job"),
+    (
+        "a every=50 job=unheard-of",
+        "`unheard-of`, which this worker does not know",
+    ),
+];
+
+/// Code 3, one sentence, and nobody is left: the harness sees to that.
 #[test]
 fn what_makes_no_sense_fails_the_start() {
-    let cases = [
-        ("a every=0", "the interval 0ns is not between"),
-        ("a cron=nonsense", "`nonsense` is no cron pattern"),
-        ("a cron=0_0_30_2_*", "no time to come matches"),
-        (
-            "a cron=@daily zone=Mars/Olympus",
-            "there is no time zone `Mars/Olympus`",
-        ),
-        ("a every=50;a every=60", "two schedules have the name `a`"),
-        (
-            "a every=50 job=unheard-of",
-            "`unheard-of`, which this worker does not know",
-        ),
-    ];
-    for (schedules, sentence) in cases {
+    for (schedules, sentence) in NONSENSE {
         let ended = plan(schedules).run_to_end();
         ended.expect_code(3).expect_stderr(&[sentence]);
+        ended.expect_no("egg-ready");
+        let mut report = ended
+            .stderr
+            .lines()
+            .filter(|l| l.contains(" ERROR master "));
+        let said = report.next().unwrap();
+        assert_eq!(said.matches(sentence).count(), 1, "{said}");
+        assert_eq!(report.next(), None, "{}", ended.stderr);
     }
+}
+
+#[test]
+fn what_makes_no_sense_fails_a_reload_and_everything_stays() {
+    let plan = playground!();
+    let file = plan.path("schedules");
+    fs::write(&file, "a every=20").unwrap();
+    let cluster = plan.schedules(&format!("@{}", file.display())).start();
+    let agent = |cluster: &Cluster| cluster.status()["agent"]["pid"].clone();
+    let before = agent(&cluster);
+    for (schedules, sentence) in NONSENSE {
+        fs::write(&file, schedules).unwrap();
+        let ran = cluster.verb(&["reload", "--agent"]);
+        assert_eq!(ran.code, Some(7), "{ran:?}");
+        assert!(ran.stderr.contains(sentence), "{ran:?}");
+    }
+    assert_eq!(agent(&cluster), before);
+    let count = begun(&cluster).len();
+    wait_begun(&cluster, count + 2);
+    assert_no_repetition(&begun(&cluster));
+    cluster.stop();
 }
 
 #[test]
@@ -283,7 +277,8 @@ fn a_worker_that_leaves_finishes_its_job() {
     wait_begun(&cluster, 1);
     let ran = cluster.verb(&["reload"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
-    expect_outcome(&cluster, "a", "succeeded");
+    let run = expect_outcome(&cluster, "a", "succeeded");
+    assert!(run["duration_ms"].as_u64() >= Some(1500), "{run}");
     assert!(asked.wait().unwrap().success());
     let mut asked = cluster.spawn_verb(&["schedule", "run", "a"], &out);
     wait_begun(&cluster, 2);

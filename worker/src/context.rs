@@ -33,7 +33,7 @@ impl WorkerContext {
         Self(Arc::new(Facts {
             context: Context::new(child),
             listeners,
-            jobs: Jobs::default(),
+            jobs: Jobs::new(child.runs()),
         }))
     }
 

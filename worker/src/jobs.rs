@@ -1,26 +1,42 @@
 //! The jobs that this worker can run, and those that it runs.
 //!
-//! The agent asks by message; each run is a task, whose outcome is the answer. A worker that is to leave takes no new
-//! ones, and finishes those it has.
+//! The agent asks by message; each run is a task, whose outcome is the answer. The master is told of it, too: the agent
+//! may be another one by then. A worker that is to leave takes no new ones, and finishes those it has.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use hatchery_protocol::child::job::{Handler, JOBS_TOPIC, LEAVING, Order};
-use hatchery_protocol::child::messenger::{Message, Messenger};
-use hatchery_protocol::child::{BoxError, CancellationToken};
-use hatchery_protocol::schedule::Outcome;
+use hatchery_protocol::child::job::{Handler, JOBS_TOPIC, JobRequest, LEAVING, Order};
+use hatchery_protocol::child::messenger::{Message, Messenger, ReplyError};
+use hatchery_protocol::child::{BoxError, CancellationToken, RunVoice};
+use hatchery_protocol::clock::millis;
+use hatchery_protocol::schedule::{Outcome, RunEnd};
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use crate::runs::Runs;
+
 /// Cheap to clone.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Jobs {
     handlers: Arc<Mutex<BTreeMap<String, Handler>>>,
+    runs: Runs,
     running: TaskTracker,
     closing: CancellationToken,
+    master: RunVoice,
 }
 
 impl Jobs {
+    pub(crate) fn new(master: RunVoice) -> Self {
+        Self {
+            handlers: Arc::default(),
+            runs: Runs::default(),
+            running: TaskTracker::new(),
+            closing: CancellationToken::new(),
+            master,
+        }
+    }
+
     /// The author's code for a job. Another one of that name is replaced.
     pub(crate) fn register(&self, name: String, handler: Handler) {
         let mut handlers = self.handlers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -48,7 +64,7 @@ impl Jobs {
         let jobs = self.clone();
         tokio::spawn(async move {
             while let Some(message) = asked.next().await {
-                jobs.begin(message);
+                jobs.take(message);
             }
         });
         Ok(())
@@ -61,30 +77,61 @@ impl Jobs {
         self.running.wait().await;
     }
 
-    fn begin(&self, message: Message) {
-        let jobs = self.clone();
-        // Counted before it is looked whether the worker leaves: so a drain waits for every run that begins.
-        let answering = self.running.track_future(async move {
-            let done = match jobs.run(&message).await {
-                Ok(outcome) => message.reply(&outcome).await,
-                Err(reason) => message.refuse(reason).await,
-            };
-            if let Err(error) = done {
-                tracing::debug!("nobody hears how a job went: {error}");
+    /// What is asked later finds here what was asked earlier.
+    fn take(&self, message: Message) {
+        match message.json() {
+            Ok(JobRequest::Run(order)) => self.begin(message, order),
+            Ok(JobRequest::Follow { schedule, number }) => {
+                let end = self.runs.end_of(&schedule, number);
+                self.answer(async move { message.reply(&end.await).await });
             }
-        });
-        tokio::spawn(answering);
+            Err(error) => self.answer(async move { message.refuse(error.to_string()).await }),
+        }
     }
 
-    async fn run(&self, message: &Message) -> Result<Outcome, String> {
+    fn begin(&self, message: Message, order: Order) {
+        let begun = self.runs.begin(&order.schedule, order.number);
+        let jobs = self.clone();
+        self.answer(async move {
+            let outcome = match jobs.run(order).await {
+                Ok(outcome) => outcome,
+                Err(reason) => return message.refuse(reason).await,
+            };
+            begun.ended(&outcome);
+            message.reply(&outcome).await
+        });
+    }
+
+    /// Counted before it is looked whether the worker leaves: so a drain waits for every run that begins, and for its
+    /// answer.
+    fn answer<A>(&self, answering: A)
+    where
+        A: Future<Output = Result<(), ReplyError>> + Send + 'static,
+    {
+        tokio::spawn(self.running.track_future(async move {
+            if let Err(error) = answering.await {
+                tracing::debug!("nobody hears how a job went: {error}");
+            }
+        }));
+    }
+
+    async fn run(&self, order: Order) -> Result<Outcome, String> {
         if self.closing.is_cancelled() {
             return Err(LEAVING.to_owned());
         }
-        let order: Order = message.json().map_err(|error| error.to_string())?;
         let Some(handler) = self.handler(&order.job) else {
             return Err(format!("it does not know the job `{}`", order.job));
         };
-        Ok(handler.run(order, self.closing.clone()).await)
+        let (schedule, number) = (order.schedule.clone(), order.number);
+        let since = Instant::now();
+        let outcome = handler.run(order, self.closing.clone()).await;
+        self.master.ended(RunEnd {
+            schedule,
+            number,
+            duration_ms: millis(since.elapsed()),
+            outcome: outcome.clone(),
+        });
+        Ok(outcome)
     }
 
     fn handler(&self, name: &str) -> Option<Handler> {

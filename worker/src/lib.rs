@@ -37,6 +37,7 @@ mod patience;
 mod raw;
 mod room;
 mod run;
+mod runs;
 mod server;
 mod service;
 mod stream;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hatchery_protocol::child::ScheduleVoice;
-use hatchery_protocol::child::job::{JOBS_TOPIC, LEAVING, Order};
+use hatchery_protocol::child::job::{JOBS_TOPIC, JobRequest, LEAVING, Order};
 use hatchery_protocol::child::messenger::{Messenger, RequestError, SendError, Target};
 use hatchery_protocol::id::Slot;
 use hatchery_protocol::schedule::{Outcome, ScheduleNews, ScheduleStatus};
@@ -17,7 +17,7 @@ use super::plan::Plan;
 use super::post;
 #[cfg(feature = "fleet")]
 use super::runner::Turn;
-use super::runner::{Later, World};
+use super::runner::{Followed, Later, World};
 use super::tick::Moment;
 use crate::AgentContext;
 
@@ -71,7 +71,8 @@ impl World for Host {
         Box::pin(async move {
             let deadline = order.timeout + WORD;
             let target = Target::RandomWorker;
-            let asked = messenger.request(target, JOBS_TOPIC, &order, deadline);
+            let request = JobRequest::Run(order);
+            let asked = messenger.request(target, JOBS_TOPIC, &request, deadline);
             match asked.await {
                 Ok(outcome) => Some(outcome),
                 Err(error) => failure(error),
@@ -83,7 +84,8 @@ impl World for Host {
         let messenger = self.messenger.clone();
         Box::pin(async move {
             let deadline = order.timeout + WORD;
-            let asked = messenger.request_all(Target::Workers, JOBS_TOPIC, &order, deadline);
+            let request = JobRequest::Run(order);
+            let asked = messenger.request_all(Target::Workers, JOBS_TOPIC, &request, deadline);
             let Ok(mut replies) = asked.await else {
                 return Vec::new();
             };
@@ -97,6 +99,41 @@ impl World for Host {
                 }
             }
             outcomes
+        })
+    }
+
+    fn follow(&self, run: Followed) -> Later<Vec<(Slot, Outcome)>> {
+        let messenger = self.messenger.clone();
+        Box::pin(async move {
+            let deadline = run.timeout + WORD;
+            let request = JobRequest::Follow {
+                schedule: run.schedule,
+                number: run.number,
+            };
+            // Those that drain are asked, too.
+            let asked = messenger.request_all(Target::Workers, JOBS_TOPIC, &request, deadline);
+            let Ok(mut replies) = asked.await else {
+                return Vec::new();
+            };
+            let (mut known, mut silent) = (Vec::new(), Vec::new());
+            while let Some(reply) = replies.next().await {
+                let slot = reply.from.seat.slot().unwrap_or_default();
+                match reply.json() {
+                    Ok(Some(outcome)) => {
+                        known.push((slot, outcome));
+                        if !run.on_all {
+                            return known;
+                        }
+                    }
+                    // Who does not know it says so at once: who is gone instead has run it, by all that is known.
+                    Err(error @ (RequestError::PeerGone(_) | RequestError::Timeout)) => {
+                        silent.extend(failure(error).map(|failed| (slot, failed)));
+                    }
+                    Ok(None) | Err(_) => {}
+                }
+            }
+            known.extend(silent);
+            known
         })
     }
 

@@ -3,8 +3,9 @@
 use std::io;
 use std::time::Duration;
 
-use hatchery_protocol::child::{Child, ScheduleLink};
+use hatchery_protocol::child::{Child, ScheduleLink, ScheduleVoice};
 use hatchery_protocol::schedule::{ScheduleNews, ScheduleOrder};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::book::Event;
@@ -54,10 +55,11 @@ impl Office {
             return Ok(());
         };
         let voice = link.voice();
-        let mut previous = Vec::new();
+        let (mut previous, mut early) = (Vec::new(), Vec::new());
         while let Some(order) = link.come() {
-            if let ScheduleOrder::Known(status) = order {
-                previous.push(status);
+            match order {
+                ScheduleOrder::Known(status) => previous.push(status),
+                order => early.push(order),
             }
         }
         let host = Host::new(context, voice.clone())?;
@@ -72,25 +74,11 @@ impl Office {
         let teller = runner.teller();
         self.runner = Some(runner);
         self.asking = Some(tokio::spawn(async move {
+            for order in early {
+                pass_on(order, &teller, &voice);
+            }
             while let Some(order) = link.next().await {
-                let ScheduleOrder::Asked {
-                    number,
-                    name,
-                    command,
-                } = order
-                else {
-                    continue;
-                };
-                let order = number;
-                let asked = Event::Asked {
-                    name,
-                    command,
-                    order,
-                };
-                if teller.send(asked).is_err() {
-                    let error = Some("the agent is about to be replaced: try again".to_owned());
-                    voice.say(ScheduleNews::Answer { order, error });
-                }
+                pass_on(order, &teller, &voice);
             }
         }));
         Ok(())
@@ -101,6 +89,37 @@ impl Office {
         if let Some(runner) = &mut self.runner {
             runner.close(grace).await;
         }
+    }
+}
+
+/// What the master says, for the book.
+fn pass_on(order: ScheduleOrder, teller: &mpsc::UnboundedSender<Event>, voice: &ScheduleVoice) {
+    match order {
+        ScheduleOrder::Asked {
+            number: order,
+            name,
+            command,
+        } => {
+            let asked = Event::Asked {
+                name,
+                command,
+                order,
+            };
+            if teller.send(asked).is_err() {
+                let error = Some("the agent is about to be replaced: try again".to_owned());
+                voice.say(ScheduleNews::Answer { order, error });
+            }
+        }
+        ScheduleOrder::Ended(end) => {
+            // An agent that is out of office need not know.
+            let _ = teller.send(Event::Followed {
+                name: end.schedule,
+                number: end.number,
+                outcome: end.outcome,
+            });
+        }
+        // Before egg-ready only.
+        ScheduleOrder::Known(_) => {}
     }
 }
 

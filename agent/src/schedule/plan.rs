@@ -37,14 +37,14 @@ pub enum ScheduleError {
     #[error("{0} schedules are more than {MAX_SCHEDULES}")]
     TooMany(usize),
     /// No cron pattern.
-    #[error("schedule `{name}`: `{pattern}` is no cron pattern: {source}")]
+    #[error("schedule `{name}`: `{pattern}` is no cron pattern: {reason}")]
     Cron {
         /// The schedule.
         name: String,
         /// What was given.
         pattern: String,
-        /// What is wrong with it.
-        source: CronError,
+        /// What is wrong with it. Part of the sentence, and so no source of its own.
+        reason: CronError,
     },
     /// A pattern like February 30th.
     #[error("schedule `{name}`: no time to come matches the cron pattern `{pattern}`")]
@@ -220,12 +220,12 @@ fn cron(
     let parsed: Result<Cron, CronError> = CronParser::new().parse(&pattern);
     let cron = match parsed {
         Ok(cron) => Box::new(cron),
-        Err(source) => {
+        Err(reason) => {
             let name = name.to_owned();
             return Err(ScheduleError::Cron {
                 name,
                 pattern,
-                source,
+                reason,
             });
         }
     };

@@ -47,7 +47,7 @@ use std::time::Duration;
 use hatchery_protocol::control::LaunchReport;
 use hatchery_protocol::exit::Exit;
 use hatchery_protocol::id::{ChildId, Generation};
-use hatchery_protocol::schedule::{Command, ScheduleStatus};
+use hatchery_protocol::schedule::{Command, RunEnd};
 use hatchery_protocol::secret::Secret;
 use tokio::sync::{mpsc, oneshot};
 
@@ -78,7 +78,7 @@ use crate::reserve::Reserve;
 use crate::runtime_dir::RuntimeDir;
 use crate::signals::Signal;
 use crate::spawn::Spawner;
-use crate::succession::{Decision, Successor};
+use crate::succession::{Decision, Legacy, Successor};
 use crate::supervisor::{Event, Supervisor};
 
 /// Inputs that may wait. A child that floods its link waits here with its next message, alone.
@@ -118,8 +118,10 @@ pub(crate) enum Input {
         /// Where the outcome goes.
         to: oneshot::Sender<Answer>,
     },
-    /// What the old master's agent left of a schedule.
-    Inherited(Box<ScheduleStatus>),
+    /// A worker here has ended a run that is the new master's now.
+    RunEnded(Box<RunEnd>),
+    /// The old master tells of schedules.
+    Inherited(Legacy),
     /// Whoever waits for a daemon's readiness went away.
     LauncherGone,
     /// The old master, whose place this one is to take, has decided.

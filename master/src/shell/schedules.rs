@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use super::Shell;
 use crate::ledger::{Answer, Ledger};
+use crate::succession::Legacy;
 use crate::supervisor::Event;
 
 impl Shell {
@@ -30,6 +31,30 @@ impl Shell {
         for status in known {
             let known = ToChild::Schedule(Box::new(ScheduleOrder::Known(status)));
             self.send(child, &known, events);
+        }
+    }
+
+    /// The old master tells of schedules: what its agent left, and then how runs end in its workers.
+    pub(super) fn inherit_schedules(&mut self, legacy: Legacy) {
+        let ends = match legacy {
+            Legacy::Schedule(status) => return self.ledger().inherit(*status),
+            Legacy::RunEnded(end) => {
+                self.ledger().ended(&end);
+                vec![*end]
+            }
+            Legacy::Over => self.ledger().nobody_elsewhere(),
+        };
+        // Without one the next hears of it when it comes.
+        let Some(agent) = self.ledger().office() else {
+            return;
+        };
+        let mut events = VecDeque::new();
+        for end in ends {
+            let ended = ToChild::Schedule(Box::new(ScheduleOrder::Ended(end)));
+            self.send(agent, &ended, &mut events);
+        }
+        for event in events {
+            self.happen(event);
         }
     }
 

@@ -62,7 +62,9 @@ impl Shell {
 
     pub(super) fn commit(&self) {
         if let Some(successor) = &self.successor {
-            successor.commit(self.ledger().known());
+            let mut ledger = self.ledger();
+            ledger.hand_over(true);
+            successor.commit(ledger.known());
         }
     }
 

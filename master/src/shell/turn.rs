@@ -99,6 +99,7 @@ impl Shell {
                 }
                 if let Event::Successor(SuccessorNews::Gone { .. }) = event {
                     self.successor = None;
+                    self.ledger().hand_over(false);
                 }
                 self.happen(event);
             }
@@ -114,7 +115,12 @@ impl Shell {
             }
             Input::Order { wish, to } => self.place(wish, "a command", Some(to)),
             Input::Schedule { name, command, to } => self.command_schedule(name, command, to),
-            Input::Inherited(status) => self.ledger().know(*status),
+            Input::RunEnded(end) => {
+                if let Some(successor) = &self.successor {
+                    successor.run_ended(end);
+                }
+            }
+            Input::Inherited(legacy) => self.inherit_schedules(legacy),
             Input::Decided(decision) => self.decided(decision),
             Input::LauncherGone => {
                 if self.launcher.take().is_some() {

@@ -134,6 +134,7 @@ impl Estate {
             | ToSuccessor::Complete
             | ToSuccessor::Child
             | ToSuccessor::Schedule(_)
+            | ToSuccessor::RunEnded(_)
             | ToSuccessor::Commit
             | ToSuccessor::RollBack => {
                 return Err(EstateError::Disorder("it does not begin with its version"));
@@ -177,6 +178,7 @@ impl Estate {
                 ToSuccessor::Hello { .. }
                 | ToSuccessor::Estate(_)
                 | ToSuccessor::Schedule(_)
+                | ToSuccessor::RunEnded(_)
                 | ToSuccessor::Commit
                 | ToSuccessor::RollBack => {
                     return Err(EstateError::Disorder("its end is missing"));

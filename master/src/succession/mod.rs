@@ -9,7 +9,9 @@
 //!    │ the old agent stands down                  │
 //!    │ commit ───────────────────────────────────►│ addresses listen, egg-ready
 //!    │◄────────────────────────────────── serving │
-//!    │ drains its workers, ends                   ▼
+//!    │ drains its workers                         ▼
+//!    │ run ended ────────────────────────────────►│ for schedules whose runs go on there
+//!    │ ends
 //! ```
 //!
 //! What holds:
@@ -39,6 +41,6 @@ mod successor;
 mod wire;
 
 pub(crate) use estate::{Estate, Inheritable};
-pub(crate) use predecessor::{Correspondence, Decision, Will};
+pub(crate) use predecessor::{Correspondence, Decision, Legacy, Will};
 pub use predecessor::{Predecessor, SuccessionError};
 pub(crate) use successor::Successor;

@@ -8,12 +8,13 @@ use std::time::Duration;
 use hatchery_protocol::boot::ENV_SUCCESSOR;
 use hatchery_protocol::exit::Exit;
 use hatchery_protocol::id::Generation;
+use hatchery_protocol::schedule::{RunEnd, ScheduleStatus};
 use hatchery_protocol::{fd, take_variable};
 use rustix::fs::fstat;
 use rustix::process::{Pid, Signal, pidfd_send_signal};
 use thiserror::Error;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::channel::{self, Inbox, receive};
 use super::estate::{Estate, EstateError};
@@ -30,6 +31,17 @@ pub(crate) enum Decision {
     RollBack,
     /// It is dead, and so is its agent: serve, for nobody else does.
     Alone,
+}
+
+/// What the old master tells of schedules.
+#[derive(Debug)]
+pub(crate) enum Legacy {
+    /// What its agent left of one.
+    Schedule(Box<ScheduleStatus>),
+    /// A run is over that went on in one of its workers.
+    RunEnded(Box<RunEnd>),
+    /// No worker of its runs anything any more.
+    Over,
 }
 
 /// Why a process that was started to take over cannot even begin.
@@ -178,9 +190,9 @@ pub(crate) struct Correspondence {
 }
 
 impl Correspondence {
-    /// Passes on what the old master decides, once. `agents` are processes of the old master's that are not yet
-    /// known to be gone; should the old master die, its last decision is made for it when they are. They
-    /// leave by themselves, within `grace`.
+    /// Passes on what the old master decides, once, and to its end what it tells of schedules. `agents` are
+    /// processes of the old master's that are not yet known to be gone; should the old master die, its last decision
+    /// is made for it when they are. They leave by themselves, within `grace`, as its workers do.
     ///
     /// # Errors
     ///
@@ -202,14 +214,24 @@ impl Correspondence {
                         let _ = inputs.send(Input::Decided(Decision::Commit)).await;
                     }
                     Ok(Some((ToSuccessor::Schedule(status), _))) => {
-                        let _ = inputs.send(Input::Inherited(status)).await;
+                        let left = Legacy::Schedule(status);
+                        let _ = inputs.send(Input::Inherited(left)).await;
+                    }
+                    Ok(Some((ToSuccessor::RunEnded(end), _))) => {
+                        let ended = Legacy::RunEnded(end);
+                        let _ = inputs.send(Input::Inherited(ended)).await;
                     }
                     Ok(Some((ToSuccessor::RollBack, _))) => {
                         let _ = inputs.send(Input::Decided(Decision::RollBack)).await;
                         return;
                     }
                     Ok(Some(_)) => {}
-                    Ok(None) | Err(_) if decided => return,
+                    Ok(None) | Err(_) if decided => {
+                        // Should it have been killed, its workers take that long.
+                        sleep(grace).await;
+                        let _ = inputs.send(Input::Inherited(Legacy::Over)).await;
+                        return;
+                    }
                     Ok(None) | Err(_) => break,
                 }
             }

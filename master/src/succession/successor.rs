@@ -9,7 +9,7 @@ use std::process::Command;
 use std::sync::{Arc, OnceLock};
 
 use hatchery_protocol::boot::ENV_SUCCESSOR;
-use hatchery_protocol::schedule::ScheduleStatus;
+use hatchery_protocol::schedule::{RunEnd, ScheduleStatus};
 use rustix::process::Pid;
 use tokio::sync::mpsc;
 
@@ -98,6 +98,11 @@ impl Successor {
             self.say(&ToSuccessor::Schedule(Box::new(schedule)), &[]);
         }
         self.say(&ToSuccessor::Commit, &[]);
+    }
+
+    /// A run is over that goes on here and is the new master's to know of.
+    pub(crate) fn run_ended(&self, end: Box<RunEnd>) {
+        self.say(&ToSuccessor::RunEnded(end), &[]);
     }
 
     /// We go on. It and everything that it started will be gone soon, which is reported then.

@@ -11,14 +11,14 @@ use std::time::Duration;
 use hatchery_protocol::clock::as_millis;
 use hatchery_protocol::exit::Exit;
 use hatchery_protocol::id::Generation;
-use hatchery_protocol::schedule::ScheduleStatus;
+use hatchery_protocol::schedule::{RunEnd, ScheduleStatus};
 use hatchery_protocol::secret::Secret;
 use serde::{Deserialize, Serialize};
 
 use crate::listener::Provenance;
 
 /// The version of everything in this file, and of what it means.
-pub(super) const VERSION: u32 = 3;
+pub(super) const VERSION: u32 = 4;
 
 /// From the old master to the new one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +48,8 @@ pub(super) enum ToSuccessor {
     Schedule(Box<ScheduleStatus>),
     /// The old agent is out of office: begin to serve.
     Commit,
+    /// A run that went on in a worker of the old master's at the commit is over.
+    RunEnded(Box<RunEnd>),
     /// The old master goes on: leave.
     RollBack,
 }
@@ -112,6 +114,7 @@ pub(super) enum FromSuccessor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hatchery_protocol::schedule::Outcome;
 
     fn json<M: Serialize>(message: &M) -> String {
         serde_json::to_string(message).unwrap()
@@ -134,7 +137,7 @@ mod tests {
 
     #[test]
     fn golden_handover() {
-        assert_eq!(VERSION, 3, "these are the messages of version 3");
+        assert_eq!(VERSION, 4, "these are the messages of version 4");
         let secret = serde_json::from_str::<Secret>(&json(&[7; 32])).unwrap();
         let deed = Deed {
             name: "app".into(),
@@ -166,6 +169,16 @@ mod tests {
         let schedule = json(&ToSuccessor::Schedule(Box::default()));
         let golden = r#"{"type":"schedule","name":"","when":"","place":"one-worker","#;
         assert!(schedule.starts_with(golden), "{schedule}");
+        let ended = json(&ToSuccessor::RunEnded(Box::new(RunEnd {
+            schedule: "a".into(),
+            number: 2,
+            duration_ms: 3,
+            outcome: Outcome::TimedOut,
+        })));
+        assert_eq!(
+            ended,
+            r#"{"type":"run-ended","schedule":"a","number":2,"duration_ms":3,"outcome":"timed-out"}"#
+        );
         for (written, golden) in [
             (json(&ToSuccessor::Complete), r#"{"type":"complete"}"#),
             (json(&ToSuccessor::Child), r#"{"type":"child"}"#),

@@ -269,6 +269,11 @@ impl Child {
         super::ScheduleLink::new(Arc::clone(&self.shared))
     }
 
+    /// What tells the master of a worker's runs.
+    pub fn runs(&self) -> super::RunVoice {
+        super::RunVoice::new(Arc::clone(&self.shared))
+    }
+
     /// The counters that beats carry to the master.
     pub fn gauges(&self) -> Arc<super::gauge::GaugeCells> {
         Arc::clone(&self.shared.gauges)

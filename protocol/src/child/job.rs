@@ -19,7 +19,7 @@ use super::BoxError;
 use super::hook::{panic_message, with_sources};
 use crate::schedule::{Cause, Outcome};
 
-/// Where a worker is asked to run a job.
+/// Where a worker is asked about jobs: a [`JobRequest`].
 pub const JOBS_TOPIC: &str = "hatchery/jobs";
 
 /// Why a worker does not run it: it is about to leave. Another one may.
@@ -70,6 +70,22 @@ impl Job {
     pub fn closing(&self) -> &CancellationToken {
         &self.closing
     }
+}
+
+/// What an agent asks of a worker. All of it on one topic: what an agent before has asked is taken first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "kebab-case")]
+pub enum JobRequest {
+    /// Run a job. Answered with its [`Outcome`], when it is over.
+    Run(Order),
+    /// Tell of a run that an agent before has begun. Answered with its [`Outcome`] when it is over, or with `null` at
+    /// once: it is not known here.
+    Follow {
+        /// The schedule.
+        schedule: String,
+        /// The run.
+        number: u64,
+    },
 }
 
 /// A job to be run, as it travels from the agent to a worker.
@@ -185,10 +201,18 @@ mod tests {
 
     /// Travels between processes of one build only, but is kept in view all the same.
     #[test]
-    fn golden_order() {
+    fn golden_requests() {
         assert_eq!(
-            serde_json::to_string(&order()).unwrap(),
-            r#"{"schedule":"report","job":"write","number":7,"attempt":1,"cause":"due","due_ms":8,"timeout_ms":9000}"#
+            serde_json::to_string(&JobRequest::Run(order())).unwrap(),
+            r#"{"ask":"run","schedule":"report","job":"write","number":7,"attempt":1,"cause":"due","due_ms":8,"timeout_ms":9000}"#
+        );
+        let follow = JobRequest::Follow {
+            schedule: "report".into(),
+            number: 7,
+        };
+        assert_eq!(
+            serde_json::to_string(&follow).unwrap(),
+            r#"{"ask":"follow","schedule":"report","number":7}"#
         );
         let token = Some(10);
         let of_a_fleet = serde_json::to_string(&Order { token, ..order() }).unwrap();

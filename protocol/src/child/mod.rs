@@ -45,7 +45,7 @@ pub use hook::HookError;
 pub use job::Job;
 pub use members::Members;
 pub use messenger::Messenger;
-pub use schedules::{ScheduleLink, ScheduleVoice};
+pub use schedules::{RunVoice, ScheduleLink, ScheduleVoice};
 pub use shutdown::{DrainCause, Draining, Shutdown};
 pub use state::State;
 /// Told to handlers and to the agent's loops that open-ended work has to end.

@@ -69,7 +69,8 @@ impl News {
         self.ring();
     }
 
-    /// Something about schedules. There is one for each schedule and for each operator who waits, no more.
+    /// Something about schedules. There is one for each schedule, each operator who waits and each run of the agent
+    /// before, no more.
     pub(super) fn schedule(&self, order: ScheduleOrder) {
         self.schedules().push_back(order);
         self.ring();

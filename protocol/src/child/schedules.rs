@@ -1,4 +1,4 @@
-//! The agent's talk with the master about schedules.
+//! The agent's talk with the master about schedules, and what workers say of their runs.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::shared::Shared;
 use crate::message::FromChild;
-use crate::schedule::{ScheduleNews, ScheduleOrder};
+use crate::schedule::{RunEnd, ScheduleNews, ScheduleOrder};
 
 /// What the master says, on its way to whoever minds schedules.
 #[derive(Debug, Default)]
@@ -83,5 +83,26 @@ impl ScheduleVoice {
 impl fmt::Debug for ScheduleVoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ScheduleVoice(..)")
+    }
+}
+
+/// Tells the master of runs in this worker. Cheap to clone.
+#[derive(Clone)]
+pub struct RunVoice(Arc<Shared>);
+
+impl RunVoice {
+    pub(super) const fn new(shared: Arc<Shared>) -> Self {
+        Self(shared)
+    }
+
+    /// A run is over. Never waits.
+    pub fn ended(&self, end: RunEnd) {
+        self.0.link.send(&FromChild::RunEnded(Box::new(end)));
+    }
+}
+
+impl fmt::Debug for RunVoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RunVoice(..)")
     }
 }

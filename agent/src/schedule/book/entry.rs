@@ -1,5 +1,6 @@
 //! The page of one schedule.
 
+mod run;
 mod turn;
 
 use std::collections::VecDeque;
@@ -8,13 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hatchery_protocol::clock::millis;
-use hatchery_protocol::schedule::{Cause, Command, HISTORY, Outcome, Run, Running, ScheduleStatus};
+use hatchery_protocol::schedule::{Cause, Command, HISTORY, Outcome, Place, Run, ScheduleStatus};
 use jiff::Timestamp;
 
-use super::{Action, Begin};
+use super::Action;
 use crate::schedule::plan::Plan;
 use crate::schedule::spec::{Missed, Overlap, Scope};
-use crate::schedule::tick::{Due, Moment, Pulse, wall_ms};
+use crate::schedule::tick::{Due, Moment, Pulse};
+use run::{Active, Wish};
 use turn::Side;
 
 /// What is late by no more than this is on time: runtimes and hosts stutter.
@@ -39,26 +41,6 @@ pub(super) struct Entry {
     history: VecDeque<Run>,
     /// For a schedule of a whole fleet.
     side: Option<Side>,
-}
-
-/// A run that goes on.
-#[derive(Debug, Clone, Copy)]
-struct Active {
-    number: u64,
-    cause: Cause,
-    since: Moment,
-    /// The operator who waits for it.
-    order: Option<u64>,
-}
-
-/// A run that should begin.
-#[derive(Debug, Clone, Copy)]
-struct Wish {
-    cause: Cause,
-    due_ms: u64,
-    order: Option<u64>,
-    /// What this host has it from, if it runs it for a fleet.
-    token: Option<u64>,
 }
 
 impl Entry {
@@ -107,13 +89,19 @@ impl Entry {
         self.skipped = known.skipped;
         self.history = known.history.iter().take(HISTORY).cloned().collect();
         for running in &known.running {
-            self.remember(Run {
-                number: running.number,
-                cause: running.cause,
-                started_ms: running.started_ms,
-                duration_ms: wall_ms(now.wall).saturating_sub(running.started_ms),
-                outcome: Outcome::Unobserved,
-            });
+            let run = Active::taken_over(now, running);
+            if known.place == Place::Agent {
+                // That agent is out of office, and nothing of the kind runs there any more.
+                self.remember(run.over(now, Outcome::Unobserved));
+                continue;
+            }
+            self.running.push(run);
+            if !running.elsewhere {
+                out.push(Action::Follow {
+                    schedule: self.index,
+                    number: running.number,
+                });
+            }
         }
         self.start_afresh(now);
         if self.side.is_some() {
@@ -251,6 +239,22 @@ impl Entry {
         let Some(at) = self.running.iter().position(|run| run.number == number) else {
             return;
         };
+        // For a fleet nothing begins without its token.
+        let (shared, held) = (self.side.is_some(), self.token());
+        let lost = matches!(outcome, Outcome::Lost { .. });
+        let again = self.plan.retry_lost && !closed && lost;
+        if let Some(run) = self
+            .running
+            .get_mut(at)
+            .filter(|run| again && run.attempt == 1 && (!shared || run.token.or(held).is_some()))
+        {
+            run.attempt += 1;
+            run.token = run.token.or(held);
+            let begin = run.begin(self.index);
+            out.push(Action::Changed(self.index));
+            out.push(Action::Begin(begin));
+            return;
+        }
         let run = self.running.swap_remove(at);
         if let Some(order) = run.order {
             let word = outcome.as_str();
@@ -264,14 +268,12 @@ impl Entry {
             };
             out.push(Action::Answer { order, result });
         }
-        self.remember(Run {
-            number,
-            cause: run.cause,
-            started_ms: wall_ms(run.since.wall),
-            duration_ms: millis(now.boot.saturating_sub(run.since.boot)),
-            outcome,
+        self.remember(run.over(now, outcome));
+        let next = self.queued.take_if(|wish| {
+            wish.token = wish.token.or(held);
+            !closed && (!shared || wish.token.is_some())
         });
-        match self.queued.take_if(|_| !closed) {
+        match next {
             Some(wish) => self.begin(now, wish, out),
             None => out.push(Action::Changed(self.index)),
         }
@@ -336,20 +338,19 @@ impl Entry {
 
     fn begin(&mut self, now: Moment, wish: Wish, out: &mut Vec<Action>) {
         self.runs += 1;
-        self.running.push(Active {
+        let run = Active {
             number: self.runs,
-            cause: wish.cause,
-            since: now,
-            order: wish.order,
-        });
-        out.push(Action::Changed(self.index));
-        out.push(Action::Begin(Begin {
-            schedule: self.index,
-            number: self.runs,
+            attempt: 1,
             cause: wish.cause,
             due_ms: wish.due_ms,
             token: wish.token,
-        }));
+            since: now,
+            order: wish.order,
+            elsewhere: false,
+        };
+        self.running.push(run);
+        out.push(Action::Changed(self.index));
+        out.push(Action::Begin(run.begin(self.index)));
     }
 
     fn remember(&mut self, run: Run) {
@@ -366,26 +367,5 @@ impl Entry {
         let mut hasher = DefaultHasher::new();
         (self.seed, &self.plan.name, due).hash(&mut hasher);
         due.delayed(Duration::from_millis(hasher.finish() % (jitter + 1)))
-    }
-}
-
-impl Active {
-    fn status(&self) -> Running {
-        Running {
-            number: self.number,
-            cause: self.cause,
-            started_ms: wall_ms(self.since.wall),
-        }
-    }
-}
-
-impl Wish {
-    fn new(cause: Cause, now: Moment) -> Self {
-        Self {
-            cause,
-            due_ms: wall_ms(now.wall),
-            order: None,
-            token: None,
-        }
     }
 }

@@ -20,11 +20,25 @@ enum Step {
     Set(i64),
     /// The oldest run ends.
     End,
+    /// The worker of the oldest run dies.
+    Lose,
     Ask(Command),
     /// The agent stands down, and another one takes over.
-    HandOver(u64),
+    HandOver(Gap),
     /// The agent dies, and with it all that it has not told.
-    Die(u64),
+    Die(Gap),
+}
+
+/// Between two agents.
+#[derive(Debug, Clone, Copy)]
+struct Gap {
+    ms: u64,
+    /// Whether the oldest run ends meanwhile.
+    ends: bool,
+}
+
+fn gap() -> impl Strategy<Value = Gap> {
+    (0..90_000_u64, any::<bool>()).prop_map(|(ms, ends)| Gap { ms, ends })
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -32,9 +46,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         8 => (0..90_000_u64).prop_map(Step::Pass),
         1 => (-3_600_000..3_600_000_i64).prop_map(Step::Set),
         5 => Just(Step::End),
+        1 => Just(Step::Lose),
         1 => prop_oneof![Just(Command::Run), Just(Command::Enable), Just(Command::Disable)].prop_map(Step::Ask),
-        1 => (0..90_000_u64).prop_map(Step::HandOver),
-        1 => (0..90_000_u64).prop_map(Step::Die),
+        1 => gap().prop_map(Step::HandOver),
+        1 => gap().prop_map(Step::Die),
     ];
     proptest::collection::vec(step, 1..120)
 }
@@ -52,14 +67,16 @@ fn schedules() -> impl Strategy<Value = Schedule> {
         Just(Overlap::Allow)
     ];
     let missed = prop_oneof![Just(Missed::Once), Just(Missed::Skip)];
-    (rhythm, overlap, missed, any::<bool>(), 0..3_u64).prop_map(
-        |(schedule, overlap, missed, immediate, jitter)| {
-            let schedule = schedule.overlap(overlap).missed(missed);
-            let schedule = if immediate {
-                schedule.immediate()
-            } else {
-                schedule
-            };
+    let flags = (any::<bool>(), any::<bool>());
+    (rhythm, overlap, missed, flags, 0..3_u64).prop_map(
+        |(schedule, overlap, missed, (immediate, retry), jitter)| {
+            let mut schedule = schedule.overlap(overlap).missed(missed);
+            if immediate {
+                schedule = schedule.immediate();
+            }
+            if retry {
+                schedule = schedule.retry_lost();
+            }
             schedule.jitter(Duration::from_secs(jitter))
         },
     )
@@ -72,8 +89,14 @@ struct Life {
     book: Book,
     /// The last that was told.
     told: ScheduleStatus,
-    /// What the present agent has begun and not ended, oldest first.
+    /// What goes on in workers, whoever has begun it, oldest first.
     going_on: Vec<u64>,
+    /// What the present agent has begun.
+    own: BTreeSet<u64>,
+    /// What it asks workers for.
+    followed: BTreeSet<u64>,
+    /// What was tried again.
+    again: BTreeSet<u64>,
     /// Every run ever begun.
     numbers: BTreeSet<u64>,
     /// The times of all runs that a time began.
@@ -98,6 +121,9 @@ impl Life {
             told: book.status(0).unwrap(),
             book,
             going_on: Vec::new(),
+            own: BTreeSet::new(),
+            followed: BTreeSet::new(),
+            again: BTreeSet::new(),
             numbers: BTreeSet::new(),
             times: BTreeSet::new(),
             orders: 0,
@@ -119,6 +145,10 @@ impl Life {
                 Action::Changed(_) => self.told = self.book.status(0).unwrap(),
                 Action::Begin(begin) => self.begin(begin),
                 Action::Claim(_) => panic!("a schedule of this host alone"),
+                Action::Follow { number, .. } => {
+                    assert!(self.numbers.contains(&number), "never begun");
+                    assert!(self.followed.insert(number), "followed twice");
+                }
                 Action::Answer { order, .. } => {
                     assert!(self.answered.insert(order), "answered twice");
                 }
@@ -140,8 +170,14 @@ impl Life {
                 .any(|run| run.number == begin.number),
             "a run has begun that the next agent would not know of"
         );
-        assert!(self.numbers.insert(begin.number), "a number twice");
         self.going_on.push(begin.number);
+        self.own.insert(begin.number);
+        if begin.attempt > 1 {
+            assert!(self.numbers.contains(&begin.number), "no first try");
+            assert!(self.again.insert(begin.number), "a third try");
+            return;
+        }
+        assert!(self.numbers.insert(begin.number), "a number twice");
         let from_a_time = match begin.cause {
             Cause::Due => true,
             // What waited for its turn when an agent left has no time of its own.
@@ -164,15 +200,55 @@ impl Life {
         self.now.wall += time;
     }
 
-    fn next_agent(&mut self, gap: u64) {
-        self.pass(gap);
-        self.going_on.clear();
+    /// The oldest run ends so.
+    fn end(&mut self, outcome: Outcome) {
+        if self.going_on.is_empty() {
+            return;
+        }
+        let number = self.going_on.remove(0);
+        if self.own.contains(&number) {
+            let schedule = 0;
+            self.event(Event::Ended {
+                schedule,
+                number,
+                outcome,
+            });
+        } else {
+            self.tell_of(number, outcome);
+        }
+    }
+
+    /// A worker answers who follows.
+    fn tell_of(&mut self, number: u64, outcome: Outcome) {
+        let name = "a".to_owned();
+        self.event(Event::Followed {
+            name,
+            number,
+            outcome,
+        });
+    }
+
+    fn next_agent(&mut self, gap: Gap) {
+        self.pass(gap.ms);
+        if gap.ends && !self.going_on.is_empty() {
+            self.going_on.remove(0);
+        }
+        self.own.clear();
+        self.followed.clear();
         let plans = check(vec![self.schedule.clone()], self.now.wall).unwrap();
         let mut out = Vec::new();
         let known = [self.told.clone()];
         self.book = Book::open(self.now, plans, &known, 1, &mut out);
         assert!(self.book.status(0).unwrap().runs >= known[0].runs);
         self.perform(out);
+        for number in &self.going_on {
+            let known = self.own.contains(number) || self.followed.contains(number);
+            assert!(known, "nobody hears of its end");
+        }
+        let ended = self.followed.iter().filter(|n| !self.going_on.contains(n));
+        for number in ended.copied().collect::<Vec<_>>() {
+            self.tell_of(number, Outcome::Succeeded);
+        }
     }
 
     fn step(&mut self, step: Step) {
@@ -185,16 +261,8 @@ impl Life {
                 self.now.wall += SignedDuration::from_millis(ms);
                 self.event(Event::Time);
             }
-            Step::End => {
-                if !self.going_on.is_empty() {
-                    let number = self.going_on.remove(0);
-                    self.event(Event::Ended {
-                        schedule: 0,
-                        number,
-                        outcome: Outcome::Succeeded,
-                    });
-                }
-            }
+            Step::End => self.end(Outcome::Succeeded),
+            Step::Lose => self.end(Outcome::lost("its worker died")),
             Step::Ask(command) => {
                 self.orders += 1;
                 let order = self.orders;
@@ -208,11 +276,11 @@ impl Life {
             Step::HandOver(gap) => {
                 self.event(Event::Close);
                 let closed = self.numbers.len();
-                self.pass(gap);
+                self.pass(gap.ms);
                 self.event(Event::Time);
                 assert_eq!(self.numbers.len(), closed, "begun by a closed book");
                 assert_eq!(self.answered.len() as u64, self.orders, "unanswered");
-                self.next_agent(0);
+                self.next_agent(Gap { ms: 0, ..gap });
             }
             Step::Die(gap) => {
                 // Who waits for it hears of the death from the master.
@@ -226,7 +294,7 @@ impl Life {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// Never twice, never side by side unless allowed, never begun by who is closed, always told first, and nothing
+    /// Never twice, never side by side unless allowed, whoever has begun the other one, never begun by who is closed, always told first, and nothing
     /// lost: once enabled and idle, a time that comes begins a run.
     #[test]
     fn a_time_runs_once(schedule in schedules(), steps in steps()) {

@@ -7,10 +7,16 @@
 //! What holds:
 //!
 //! - a time of a schedule begins one run at most, also over a change of agent and a small step of the clock;
+//! - a run on workers goes on whoever the agent is: the next one awaits its end before it begins another, unless
+//!   the author allows that;
 //! - nothing passes silently: a time that begins no run is counted as missed or skipped;
 //! - a book that is closed begins nothing;
 //! - a time of a schedule that a fleet shares begins a run only if this host has claimed it.
 
+#[cfg(test)]
+mod agents;
+#[cfg(test)]
+mod desk;
 mod entry;
 #[cfg(test)]
 mod lives;
@@ -36,9 +42,15 @@ const CORRECTION: SignedDuration = SignedDuration::from_hours(3);
 pub(crate) enum Event {
     /// Time passed, or the clock was set.
     Time,
-    /// A run is over.
+    /// A run is over that this agent has begun.
     Ended {
         schedule: usize,
+        number: u64,
+        outcome: Outcome,
+    },
+    /// A run is over that an agent before has begun.
+    Followed {
+        name: String,
         number: u64,
         outcome: Outcome,
     },
@@ -106,6 +118,8 @@ pub(crate) enum Action {
     Begin(Begin),
     /// Ask the fleet whether this time is this host's. [`Event::Claimed`] has to follow.
     Claim(Claim),
+    /// Ask workers for the end of a run that an agent before has begun. [`Event::Followed`] has to follow.
+    Follow { schedule: usize, number: u64 },
     /// Tell the operator how it went.
     Answer {
         order: u64,
@@ -118,6 +132,8 @@ pub(crate) enum Action {
 pub(crate) struct Begin {
     pub(crate) schedule: usize,
     pub(crate) number: u64,
+    /// 2 if the worker died that was the first to try.
+    pub(crate) attempt: u32,
     pub(crate) cause: Cause,
     pub(crate) due_ms: u64,
     /// The fencing token, if it runs for a whole fleet.
@@ -185,6 +201,16 @@ impl Book {
             } => {
                 let closed = self.closed;
                 if let Some(entry) = self.entries.get_mut(schedule) {
+                    entry.ended(now, number, outcome, closed, out);
+                }
+            }
+            Event::Followed {
+                name,
+                number,
+                outcome,
+            } => {
+                let closed = self.closed;
+                if let Some(entry) = self.entries.iter_mut().find(|e| e.name() == name) {
                     entry.ended(now, number, outcome, closed, out);
                 }
             }

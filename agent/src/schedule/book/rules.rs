@@ -1,129 +1,9 @@
 //! One rule, one test: a book, what happens to it, and what it does.
 
-use std::time::Duration;
+use hatchery_protocol::schedule::{Cause, Command, HISTORY, Outcome};
 
-use hatchery_protocol::schedule::{Cause, Command, HISTORY, Outcome, ScheduleStatus};
-use jiff::{SignedDuration, Timestamp};
-
-use super::{Action, Book, Event};
-use crate::schedule::plan::check;
-use crate::schedule::tick::Moment;
+use super::desk::{Desk, S, noon, wall};
 use crate::schedule::{Missed, Overlap, Schedule};
-
-const S: Duration = Duration::from_secs(1);
-
-/// A book with clocks that the test moves.
-struct Desk {
-    book: Book,
-    now: Moment,
-    done: Vec<Action>,
-}
-
-fn noon() -> Moment {
-    Moment {
-        wall: "2026-11-21T12:00:00Z".parse().unwrap(),
-        boot: 1000 * S,
-    }
-}
-
-impl Desk {
-    fn open(schedules: Vec<Schedule>) -> Self {
-        Self::open_at(noon(), schedules, &[])
-    }
-
-    fn open_at(now: Moment, schedules: Vec<Schedule>, known: &[ScheduleStatus]) -> Self {
-        let plans = check(schedules, now.wall).unwrap();
-        let mut done = Vec::new();
-        let book = Book::open(now, plans, known, 7, &mut done);
-        Self { book, now, done }
-    }
-
-    /// Time passes, and every moment at which something is due is looked at.
-    fn pass(&mut self, time: Duration) {
-        let end = self.now.boot + time;
-        while let Some(rest) = self.book.rest(self.now)
-            && self.now.boot + rest <= end
-        {
-            self.sleep(rest);
-        }
-        self.sleep(end.saturating_sub(self.now.boot));
-    }
-
-    /// Time passes, and nobody looks before its end.
-    fn sleep(&mut self, time: Duration) {
-        self.now.boot += time;
-        self.step(i64::try_from(time.as_millis()).unwrap());
-    }
-
-    /// The wall clock is set.
-    fn step(&mut self, ms: i64) {
-        self.now.wall += SignedDuration::from_millis(ms);
-        self.book.handle(self.now, Event::Time, &mut self.done);
-    }
-
-    fn end(&mut self, number: u64, outcome: Outcome) {
-        let ended = Event::Ended {
-            schedule: 0,
-            number,
-            outcome,
-        };
-        self.book.handle(self.now, ended, &mut self.done);
-    }
-
-    fn ask(&mut self, command: Command, order: u64) {
-        let name = "a".to_owned();
-        let asked = Event::Asked {
-            name,
-            command,
-            order,
-        };
-        self.book.handle(self.now, asked, &mut self.done);
-    }
-
-    fn close(&mut self) {
-        self.book.handle(self.now, Event::Close, &mut self.done);
-    }
-
-    /// The runs begun since the last call.
-    fn begun(&mut self) -> Vec<(u64, Cause)> {
-        let done = std::mem::take(&mut self.done);
-        let begun = done.iter().enumerate().filter_map(|(at, action)| {
-            let Action::Begin(begin) = action else {
-                return None;
-            };
-            let told = at.checked_sub(1).and_then(|at| done.get(at));
-            assert_eq!(told, Some(&Action::Changed(begin.schedule)), "told first");
-            Some((begin.number, begin.cause))
-        });
-        begun.collect()
-    }
-
-    fn answers(&mut self) -> Vec<(u64, Result<(), String>)> {
-        let answers = self.done.iter().filter_map(|action| match action {
-            Action::Answer { order, result } => Some((*order, result.clone())),
-            Action::Changed(_) | Action::Begin(_) | Action::Claim(_) => None,
-        });
-        answers.collect()
-    }
-
-    fn status(&self) -> ScheduleStatus {
-        self.book.status(0).unwrap()
-    }
-
-    /// The book of the next agent, after some time.
-    fn next_agent(&self, after: Duration, schedule: Schedule) -> Self {
-        let now = Moment {
-            wall: self.now.wall + after,
-            boot: self.now.boot + after,
-        };
-        Self::open_at(now, vec![schedule], &[self.status()])
-    }
-}
-
-fn wall(time: &str) -> Moment {
-    let wall: Timestamp = time.parse().unwrap();
-    Moment { wall, ..noon() }
-}
 
 #[test]
 fn an_interval_runs_at_a_fixed_rate() {
@@ -146,6 +26,7 @@ fn immediate_is_once_in_the_life_of_a_cluster() {
     let schedule = || Schedule::every("a", 10 * S).immediate();
     let mut desk = Desk::open(vec![schedule()]);
     assert_eq!(desk.begun(), [(1, Cause::Start)]);
+    desk.end(1, Outcome::Succeeded);
     let mut next = desk.next_agent(S, schedule());
     assert_eq!(next.begun(), []);
     next.pass(9 * S);
@@ -256,60 +137,6 @@ fn daylight_saving_runs_a_fixed_time_once_a_day() {
         }
         assert_eq!(desk.status().missed, 0);
     }
-}
-
-#[test]
-fn the_next_agent_goes_on_where_the_last_one_ended() {
-    let daily = || Schedule::cron("a", "0 13 * * *");
-    let mut desk = Desk::open(vec![daily()]);
-    desk.pass(3599 * S);
-    desk.close();
-    desk.pass(10 * S);
-    assert_eq!(desk.begun(), [], "a closed book begins nothing");
-    // 13:00 passed while there was no agent.
-    let mut next = desk.next_agent(S, daily());
-    assert_eq!(next.begun(), [(1, Cause::Missed)]);
-    // And has been run: not again by a third one.
-    let mut third = next.next_agent(S, daily());
-    assert_eq!(third.begun(), []);
-    let unobserved = third.status().history.remove(0);
-    assert_eq!(unobserved.outcome, Outcome::Unobserved);
-    assert_eq!(third.status().runs, 1);
-    let mut skipping = desk.next_agent(S, daily().missed(Missed::Skip));
-    assert_eq!(skipping.begun(), []);
-    assert_eq!(skipping.status().missed, 1);
-}
-
-#[test]
-fn an_interval_keeps_its_beat_over_agents() {
-    let every = || Schedule::every("a", 10 * S);
-    let mut desk = Desk::open(vec![every()]);
-    desk.pass(14 * S);
-    desk.end(1, Outcome::Succeeded);
-    let mut next = desk.next_agent(2 * S, every());
-    next.pass(3900 * S / 1000);
-    assert_eq!(next.begun(), []);
-    next.pass(S / 10);
-    assert_eq!(next.begun(), [(2, Cause::Due)]);
-    // With another rhythm it begins anew.
-    let mut changed = desk.next_agent(2 * S, Schedule::every("a", 7 * S));
-    changed.pass(6 * S);
-    assert_eq!(changed.begun(), []);
-    changed.pass(S);
-    assert_eq!(changed.begun(), [(2, Cause::Due)]);
-}
-
-#[test]
-fn what_waits_for_its_turn_is_run_by_the_next_agent() {
-    let every = || Schedule::every("a", 10 * S).overlap(Overlap::Queue);
-    let mut desk = Desk::open(vec![every()]);
-    desk.pass(25 * S);
-    assert!(desk.status().queued);
-    desk.close();
-    desk.end(1, Outcome::Succeeded);
-    assert_eq!(desk.begun().len(), 1, "not by this one");
-    let mut next = desk.next_agent(S, every());
-    assert_eq!(next.begun(), [(2, Cause::Missed)]);
 }
 
 #[test]

@@ -179,6 +179,10 @@ impl World for Host {
         })
     }
 
+    fn follow(&self, _run: Followed) -> Later<Vec<(Slot, Outcome)>> {
+        Box::pin(std::future::ready(Vec::new()))
+    }
+
     fn on_all(&self, _order: Order) -> Later<Vec<(Slot, Outcome)>> {
         Box::pin(std::future::ready(Vec::new()))
     }

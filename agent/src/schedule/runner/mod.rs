@@ -51,6 +51,9 @@ pub(crate) trait World: Clone + Send + Sync + 'static {
     fn on_one(&self, order: Order) -> Later<Option<Outcome>>;
     /// Runs a job on all workers that are ready.
     fn on_all(&self, order: Order) -> Later<Vec<(Slot, Outcome)>>;
+    /// Waits for the end of a run that an agent before has begun: of each worker that knows it, or is gone and may have
+    /// known it. Nothing: nobody knows.
+    fn follow(&self, run: Followed) -> Later<Vec<(Slot, Outcome)>>;
     /// Whether there are other hosts that could run what is to be run once per fleet.
     fn in_fleet(&self) -> bool {
         false
@@ -65,6 +68,17 @@ pub(crate) trait World: Clone + Send + Sync + 'static {
         let _ = plan;
         Box::pin(std::future::pending())
     }
+}
+
+/// A run that an agent before has begun.
+#[derive(Debug, Clone)]
+pub(crate) struct Followed {
+    pub(crate) schedule: String,
+    pub(crate) number: u64,
+    /// Whether it is on all workers. Otherwise the first that knows it is the one.
+    pub(crate) on_all: bool,
+    /// How long it may take at most.
+    pub(crate) timeout: Duration,
 }
 
 /// The schedules of an agent that is in office.
@@ -223,6 +237,7 @@ impl<W: World> Desk<W> {
             Action::Answer { order, result } => self.world.answer(order, result),
             Action::Begin(begin) => self.begin(begin),
             Action::Claim(claim) => self.claim(claim),
+            Action::Follow { schedule, number } => self.follow(schedule, number),
         }
     }
 
@@ -263,6 +278,35 @@ impl<W: World> Desk<W> {
         });
     }
 
+    fn follow(&self, schedule: usize, number: u64) {
+        let Some(plan) = self.book.plan(schedule) else {
+            return;
+        };
+        let (world, events) = (self.world.clone(), self.events.clone());
+        tokio::spawn(async move {
+            let on_all = matches!(plan.site, Site::AllWorkers);
+            let run = Followed {
+                schedule: plan.name.to_string(),
+                number,
+                on_all,
+                timeout: plan.timeout,
+            };
+            let ends = world.follow(run).await;
+            let outcome = match ends.first() {
+                None => Outcome::Unobserved,
+                Some(_) if on_all => gather(ends),
+                Some((_, outcome)) => outcome.clone(),
+            };
+            log(&plan.name, number, &outcome);
+            let name = plan.name.to_string();
+            let _ = events.send(Event::Followed {
+                name,
+                number,
+                outcome,
+            });
+        });
+    }
+
     fn begin(&mut self, begin: Begin) {
         let Some(plan) = self.book.plan(begin.schedule) else {
             return;
@@ -273,12 +317,16 @@ impl<W: World> Desk<W> {
         let (world, events) = (self.world.clone(), self.events.clone());
         let mut closing = self.closing.clone();
         let over = self.end_of_turn(&begin);
+        if begin.attempt > 1 {
+            let (name, number) = (&plan.name, begin.number);
+            tracing::warn!("run {number} of `{name}` is tried again");
+        }
         tokio::spawn(async move {
             let order = Order {
                 schedule: plan.name.to_string(),
                 job: plan.job.to_string(),
                 number: begin.number,
-                attempt: 1,
+                attempt: begin.attempt,
                 cause: begin.cause,
                 due_ms: begin.due_ms,
                 timeout: plan.timeout,
@@ -298,7 +346,7 @@ impl<W: World> Desk<W> {
                         never = tell => match never {},
                     }
                 }
-                Site::OneWorker => run_on_one(&world, &plan, order, closing.token).await,
+                Site::OneWorker => run_on_one(&world, order, closing.token).await,
                 Site::AllWorkers => gather(world.on_all(order).await),
             };
             log(&plan.name, begin.number, &outcome);
@@ -346,20 +394,10 @@ async fn run_here(handler: &Handler, order: Order, closing: Closing) -> Outcome 
     }
 }
 
-async fn run_on_one<W: World>(
-    world: &W,
-    plan: &Plan,
-    mut order: Order,
-    closing: CancellationToken,
-) -> Outcome {
-    let patience = Instant::now() + WORKER_WAIT.min(plan.timeout);
+async fn run_on_one<W: World>(world: &W, order: Order, closing: CancellationToken) -> Outcome {
+    let patience = Instant::now() + WORKER_WAIT.min(order.timeout);
     loop {
         match world.on_one(order.clone()).await {
-            Some(Outcome::Lost { reason }) if plan.retry_lost && order.attempt == 1 => {
-                let (name, number) = (&plan.name, order.number);
-                tracing::warn!("run {number} of `{name}` is tried again: {reason}");
-                order.attempt += 1;
-            }
             Some(outcome) => return outcome,
             None => tokio::select! {
                 () = tokio::time::sleep(WORKER_RETRY) => {}

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use hatchery_protocol::schedule::{Cause, Running};
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
@@ -25,32 +26,46 @@ enum Deed {
 /// Clocks, master and workers of a test.
 #[derive(Debug)]
 struct Stage {
+    /// What the wall clock said then.
+    start: Timestamp,
     begun: Instant,
     /// By how much the wall clock was set, in milliseconds.
     step: Mutex<i64>,
     set: Notify,
     deeds: Mutex<VecDeque<Deed>>,
     orders: Mutex<Vec<Order>>,
+    /// What workers tell of runs of an agent before.
+    ends: Mutex<Vec<(Slot, Outcome)>>,
     reports: Mutex<Vec<ScheduleStatus>>,
     answers: Mutex<Vec<(u64, Result<(), String>)>>,
 }
 
 impl Stage {
     fn new(deeds: impl IntoIterator<Item = Deed>) -> Arc<Self> {
+        Self::at("2026-11-21T12:00:00Z", deeds)
+    }
+
+    fn at(start: &str, deeds: impl IntoIterator<Item = Deed>) -> Arc<Self> {
         Arc::new(Self {
+            start: start.parse().unwrap(),
             begun: Instant::now(),
             step: Mutex::new(0),
             set: Notify::new(),
             deeds: Mutex::new(deeds.into_iter().collect()),
             orders: Mutex::default(),
+            ends: Mutex::default(),
             reports: Mutex::default(),
             answers: Mutex::default(),
         })
     }
 
     fn run(self: &Arc<Self>, schedule: Schedule) -> Runner {
+        self.take_over(schedule, &[])
+    }
+
+    fn take_over(self: &Arc<Self>, schedule: Schedule, known: &[ScheduleStatus]) -> Runner {
         let plans = check(vec![schedule], World::now(self).wall).unwrap();
-        Runner::start(Arc::clone(self), plans, &[], 1)
+        Runner::start(Arc::clone(self), plans, known, 1)
     }
 
     fn set_clock(&self, ms: i64) {
@@ -75,10 +90,9 @@ impl Stage {
 impl World for Arc<Stage> {
     fn now(&self) -> Moment {
         let passed = self.begun.elapsed();
-        let start: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
         let step = jiff::SignedDuration::from_millis(*self.step.lock().unwrap());
         Moment {
-            wall: start + passed + step,
+            wall: self.start + passed + step,
             boot: 1000 * S + passed,
         }
     }
@@ -122,6 +136,15 @@ impl World for Arc<Stage> {
         });
         let outcomes = (0..).zip(ends).collect();
         Box::pin(std::future::ready(outcomes))
+    }
+
+    fn follow(&self, run: Followed) -> Later<Vec<(Slot, Outcome)>> {
+        assert_eq!((run.schedule.as_str(), run.number), ("a", 1));
+        let ends = std::mem::take(&mut *self.ends.lock().unwrap());
+        Box::pin(async move {
+            tokio::time::sleep(3 * S).await;
+            ends
+        })
     }
 }
 
@@ -312,4 +335,71 @@ async fn closing_leaves_runs_on_workers_to_them() {
     assert!(before.elapsed() < S / 50);
     // The next agent will see that it began.
     assert_eq!(stage.last().running.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_run_of_the_agent_before_is_that_of_who_knows_it() {
+    let lost = || Outcome::lost("worker 1 died");
+    let cases = [
+        (every(), vec![], Outcome::Unobserved),
+        (
+            every(),
+            vec![(0, Outcome::Succeeded), (1, lost())],
+            Outcome::Succeeded,
+        ),
+        (every(), vec![(1, lost())], lost()),
+        (
+            every().on_all_workers(),
+            vec![(0, Outcome::Succeeded), (1, Outcome::TimedOut)],
+            Outcome::failed(
+                "1 of 2 workers, the first of them worker 1: timed out: no reason is known",
+            ),
+        ),
+    ];
+    for (schedule, ends, outcome) in cases {
+        let stage = Stage::new([]);
+        let running = Running {
+            number: 1,
+            cause: Cause::Due,
+            started_ms: 0,
+            attempt: 1,
+            elsewhere: false,
+        };
+        let known = ScheduleStatus {
+            name: "a".to_owned(),
+            running: vec![running],
+            ..ScheduleStatus::default()
+        };
+        *stage.ends.lock().unwrap() = ends;
+        let _next = stage.take_over(schedule, &[known]);
+        tokio::time::sleep(2 * S).await;
+        assert_eq!(stage.last().running.len(), 1, "it goes on");
+        tokio::time::sleep(2 * S).await;
+        assert_eq!(stage.outcome(), outcome);
+    }
+}
+
+/// Through the night in which Berlin puts its clocks back, with the clock set in the middle of it.
+#[tokio::test(start_paused = true)]
+async fn daylight_saving_and_a_step_of_the_clock_cost_no_run_and_double_none() {
+    // 00:30 UTC; at 01:00 UTC it is 02:00 in Berlin for the second time.
+    let stage = Stage::at("2026-10-25T00:10:00Z", []);
+    let _runner = stage.run(Schedule::cron("a", "30 2 * * *").zone("Europe/Berlin"));
+    tokio::time::sleep(1201 * S).await;
+    assert_eq!(stage.attempts(), [(1, 1)]);
+    // Half an hour back: the same 02:30 comes again, and then the second one.
+    stage.set_clock(-1_800_000);
+    tokio::time::sleep(3 * 3600 * S).await;
+    assert_eq!(stage.attempts(), [(1, 1)]);
+    tokio::time::sleep(24 * 3600 * S).await;
+    assert_eq!(stage.attempts(), [(1, 1), (2, 1)]);
+    // 2027-03-28: 02:30 does not exist, and is run at 03:00, which is 01:00 UTC.
+    let stage = Stage::at("2027-03-28T00:50:00Z", []);
+    let _runner = stage.run(Schedule::cron("a", "30 2 * * *").zone("Europe/Berlin"));
+    tokio::time::sleep(599 * S).await;
+    assert_eq!(stage.attempts(), []);
+    tokio::time::sleep(2 * S).await;
+    assert_eq!(stage.attempts(), [(1, 1)]);
+    tokio::time::sleep(3 * 3600 * S).await;
+    assert_eq!(stage.attempts(), [(1, 1)]);
 }

@@ -197,7 +197,10 @@ mod tests {
             self.book.handle(self.now, event, &mut out);
             let claims = out.iter().filter_map(|action| match action {
                 Action::Claim(claim) => Some(*claim),
-                Action::Changed(_) | Action::Begin(_) | Action::Answer { .. } => None,
+                Action::Changed(_)
+                | Action::Begin(_)
+                | Action::Follow { .. }
+                | Action::Answer { .. } => None,
             });
             let begun = out.iter().filter(|a| matches!(a, Action::Begin(_))).count();
             (claims.collect(), begun)
