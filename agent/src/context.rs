@@ -65,10 +65,12 @@ fn join(child: &Child, context: &Context, version: Option<String>) -> Fleet {
         version,
         workers: std::sync::Arc::new(move || members.now().workers.len()),
     };
-    match child.boot().host {
+    let fleet = match child.boot().host {
         Some(host) => Fleet::join_as(boot.clone(), about, host),
         None => Fleet::join(boot.clone(), about),
-    }
+    };
+    tokio::spawn(crate::fleet::report(fleet.clone(), child.gauges()));
+    fleet
 }
 
 impl Deref for AgentContext {

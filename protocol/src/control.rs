@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::EventRecord;
 use crate::exit::{Exit, ExitKind};
+use crate::fleet::FleetLink;
 use crate::id::{Generation, Slot};
 use crate::schedule::{Command, ScheduleStatus};
 
@@ -136,6 +137,9 @@ pub struct Status {
     /// What the agent runs at certain times, by name.
     #[serde(default)]
     pub schedules: Vec<ScheduleStatus>,
+    /// The link to other hosts; absent where no fleet is configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<FleetLink>,
 }
 
 /// What the cluster as a whole is doing.
@@ -374,6 +378,7 @@ mod tests {
                 accepted: 6,
             }],
             schedules: Vec::new(),
+            fleet: None,
         };
         assert_eq!(
             json(&status),

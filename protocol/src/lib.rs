@@ -18,6 +18,7 @@
 //! | [`handoff`] | connections from the master to a worker, and their receipts |
 //! | [`post`] | messages of the author's processes to each other |
 //! | [`socket`] | what accept(2) says |
+//! | [`fleet`] | how the link to other hosts is |
 //! | [`exit`] | exit codes, documented once |
 //! | [`proxy`] | for whom a proxy speaks |
 //! | [`schedule`] | what is known of a schedule |
@@ -36,6 +37,7 @@ pub mod diagnosis;
 pub mod event;
 pub mod exit;
 pub mod fd;
+pub mod fleet;
 pub mod handoff;
 pub mod id;
 pub mod message;

@@ -12,6 +12,7 @@ use thiserror::Error;
 use crate::boot::Boot;
 use crate::clock::as_millis;
 use crate::diagnosis::Diagnosis;
+use crate::fleet::FleetLink;
 use crate::id::Slot;
 use crate::schedule::{RunEnd, ScheduleNews, ScheduleOrder};
 use crate::wire::{Frame, FrameError, Kind, encode};
@@ -119,6 +120,9 @@ pub struct Gauges {
     /// Connections accepted, by listener, in the order of [`Boot::listeners`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub accepted: Vec<u64>,
+    /// The link to other hosts. Only an agent has one, and only if there is a fleet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<FleetLink>,
 }
 
 /// The longest text in a message, in bytes: an error may carry a whole document.
@@ -193,6 +197,7 @@ mod tests {
             in_flight: 1,
             requests: 9,
             accepted: vec![4],
+            fleet: None,
         };
         let diagnosis = Diagnosis {
             runtime_age: Duration::from_secs(31),

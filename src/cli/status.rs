@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use hatchery_protocol::control::{Reply, Request, Status};
 use hatchery_protocol::exit::Exit;
+use hatchery_protocol::fleet::{FleetLink, LinkState};
 
 use super::client::Client;
 use super::table::aligned;
@@ -42,6 +43,10 @@ fn readable(status: &Status) -> String {
         aligned(&processes(status)),
         aligned(&listeners(status)),
     );
+    if let Some(link) = &status.fleet {
+        text.push('\n');
+        text.push_str(&aligned(&fleet(link)));
+    }
     if !status.schedules.is_empty() {
         text.push('\n');
         text.push_str(&schedule::readable(
@@ -106,6 +111,41 @@ fn listeners(status: &Status) -> Vec<Vec<String>> {
     rows
 }
 
+fn fleet(link: &FleetLink) -> Vec<Vec<String>> {
+    let since = Duration::from_secs(link.since_ms / 1000);
+    // Without an agent there is nothing to tell.
+    let for_ = match link.state {
+        LinkState::Unknown => "-".to_owned(),
+        LinkState::Connecting | LinkState::Connected => {
+            humantime::format_duration(since).to_string()
+        }
+    };
+    let trouble = match (link.trouble, link.last_trouble) {
+        (Some(now), _) => now.as_str().to_owned(),
+        (None, Some(last)) => format!("none, last: {}", last.as_str()),
+        (None, None) => String::new(),
+    };
+    let messages = &link.messages;
+    vec![
+        row([
+            "FLEET", "FOR", "MEMBERS", "LEASES", "LOST", "SENT", "REFUSED", "RECEIVED", "MISSED",
+            "TROUBLE",
+        ]),
+        vec![
+            link.state.as_str().to_owned(),
+            for_,
+            link.members.to_string(),
+            link.leases.to_string(),
+            link.losses.to_string(),
+            messages.sent.to_string(),
+            messages.refused.to_string(),
+            messages.received.to_string(),
+            messages.missed.to_string(),
+            trouble,
+        ],
+    ]
+}
+
 fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
     cells.map(String::from).to_vec()
 }
@@ -116,6 +156,7 @@ mod tests {
         AgentStatus, ChildState, ClusterState, ListenerStatus, MasterStatus, WorkerStatus,
     };
     use hatchery_protocol::exit::ExitKind;
+    use hatchery_protocol::fleet::{FleetMessages, LinkTrouble};
 
     use super::*;
 
@@ -168,6 +209,20 @@ mod tests {
                 accepted: 1234,
             }],
             schedules: Vec::new(),
+            fleet: Some(FleetLink {
+                state: LinkState::Connected,
+                since_ms: 61_234,
+                last_trouble: Some(LinkTrouble::Unreachable),
+                members: 3,
+                leases: 1,
+                losses: 2,
+                messages: FleetMessages {
+                    sent: 12,
+                    received: 345,
+                    ..FleetMessages::default()
+                },
+                ..FleetLink::default()
+            }),
         };
         assert_eq!(
             readable(&status),
@@ -180,7 +235,10 @@ mod tests {
              worker 1    -  waiting    1         2           12          3      4567  12.0 MiB  1 ms  signal 9\n\
              \n\
              ADDRESS         STRATEGY  ACCEPTED\n\
-             127.0.0.1:7001  shared        1234\n"
+             127.0.0.1:7001  shared        1234\n\
+             \n\
+             FLEET      FOR    MEMBERS  LEASES  LOST  SENT  REFUSED  RECEIVED  MISSED  TROUBLE\n\
+             connected  1m 1s        3       1     2    12        0       345       0  none, last: unreachable\n"
         );
     }
 }

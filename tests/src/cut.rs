@@ -18,6 +18,10 @@ pub enum Weather {
     Fine,
     /// It carries nothing and says nothing.
     Silent,
+    /// It carries nothing from here to there; what is said there arrives.
+    Mute,
+    /// It carries nothing from there to here; what is said here arrives.
+    Deaf,
     /// It ends every connection.
     Broken,
 }
@@ -27,6 +31,23 @@ pub enum Weather {
 pub struct Network {
     address: SocketAddr,
     state: Arc<Mutex<State>>,
+}
+
+impl Weather {
+    fn stops(self, way: Way) -> bool {
+        match self {
+            Self::Fine | Self::Broken => false,
+            Self::Silent => true,
+            Self::Mute => way == Way::There,
+            Self::Deaf => way == Way::Back,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    There,
+    Back,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -85,8 +106,8 @@ fn accept(listener: &TcpListener, state: &Arc<Mutex<State>>) {
                 // A refused one is closed by being dropped.
                 if let Ok(server) = TcpStream::connect(("127.0.0.1", now.leads_to)) {
                     let port = now.leads_to;
-                    carry(&client, &server, state, port).unwrap();
-                    carry(&server, &client, state, port).unwrap();
+                    carry(Way::There, &client, &server, state, port).unwrap();
+                    carry(Way::Back, &server, &client, state, port).unwrap();
                 }
             }
             Ok(_) => {}
@@ -97,7 +118,13 @@ fn accept(listener: &TcpListener, state: &Arc<Mutex<State>>) {
 }
 
 /// One direction of a connection, on a thread of its own.
-fn carry(from: &TcpStream, to: &TcpStream, state: &Arc<Mutex<State>>, port: u16) -> io::Result<()> {
+fn carry(
+    way: Way,
+    from: &TcpStream,
+    to: &TcpStream,
+    state: &Arc<Mutex<State>>,
+    port: u16,
+) -> io::Result<()> {
     let (mut from, mut to) = (from.try_clone()?, to.try_clone()?);
     from.set_nonblocking(false)?;
     from.set_read_timeout(Some(LOOK))?;
@@ -109,7 +136,7 @@ fn carry(from: &TcpStream, to: &TcpStream, state: &Arc<Mutex<State>>, port: u16)
             if now.over || now.weather == Weather::Broken || now.leads_to != port {
                 break;
             }
-            if now.weather == Weather::Silent {
+            if now.weather.stops(way) {
                 pass(LOOK);
                 continue;
             }

@@ -1,11 +1,30 @@
 //! What can go wrong with a fleet's connection, for its operator. For its callers there is [`FleetError`].
-//!
-//! [`FleetError`]: super::FleetError
 
 use std::io;
 use std::path::PathBuf;
 
+use hatchery_protocol::fleet::LinkTrouble;
 use thiserror::Error;
+
+use super::FleetError;
+
+/// What an error of a call says about the link, in one word.
+pub(super) const fn kind(error: &FleetError) -> LinkTrouble {
+    match error {
+        FleetError::Disconnected | FleetError::Unanswered => LinkTrouble::Lost,
+        FleetError::Full => LinkTrouble::Full,
+        FleetError::TooMany(_) => LinkTrouble::Crowded,
+        FleetError::NotConfigured
+        | FleetError::AgentUnavailable
+        | FleetError::Busy
+        | FleetError::Memory(_)
+        | FleetError::Refused(_)
+        | FleetError::Name { .. }
+        | FleetError::TooLarge { .. }
+        | FleetError::Payload(_)
+        | FleetError::NoQuestion => LinkTrouble::Refused,
+    }
+}
 
 /// Why there is no connection.
 #[derive(Debug, Error)]
@@ -81,5 +100,17 @@ impl ConnectError {
     /// Whether waiting cannot help: somebody has to change a setting, here or in Redis.
     pub fn is_configuration(&self) -> bool {
         !matches!(self, Self::Unreachable { .. })
+    }
+
+    /// The same in one word.
+    pub(super) const fn kind(&self) -> LinkTrouble {
+        match self {
+            Self::Address | Self::Unreachable { .. } => LinkTrouble::Unreachable,
+            Self::PasswordFile { .. } | Self::CaFile { .. } => LinkTrouble::File,
+            Self::Tls(_) => LinkTrouble::Tls,
+            Self::Login { .. } => LinkTrouble::Login,
+            Self::Forbidden { .. } => LinkTrouble::Forbidden,
+            Self::NotRedis { .. } | Self::TooOld { .. } => LinkTrouble::NotRedis,
+        }
     }
 }

@@ -88,7 +88,7 @@ impl Fleet {
             broadcasts: AtomicU64::new(0),
             questions: Questions::default(),
             leases: Leases::new(boot.lease),
-            counters: Counters::default(),
+            counters: Counters::new(),
             on_the_way: Arc::new(Semaphore::new(room::places(ON_THE_WAY))),
             host: host(),
             about,

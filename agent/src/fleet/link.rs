@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use hatchery_protocol::boot::FleetBoot;
 use hatchery_protocol::child::CancellationToken;
+use hatchery_protocol::fleet::LinkTrouble;
 use redis::aio::{PubSubSink, PubSubStream};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
@@ -76,14 +77,14 @@ pub(super) async fn run(inner: Arc<Inner>, boot: FleetBoot) {
     let mut told = String::new();
     while !inner.link.stop.is_cancelled() {
         let began = Instant::now();
-        let reason = match reach(&inner, &boot, &mut sessions).await {
+        let (reason, trouble) = match reach(&inner, &boot, &mut sessions).await {
             Ok(reached) => {
                 told.clear();
                 let reason = serve(&inner, reached).await;
                 inner.counters.count_loss();
-                reason.to_owned()
+                (reason.to_owned(), LinkTrouble::Lost)
             }
-            Err(error) => error.to_string(),
+            Err(error) => (error.to_string(), error.kind()),
         };
         if inner.link.stop.is_cancelled() {
             break;
@@ -93,6 +94,7 @@ pub(super) async fn run(inner: Arc<Inner>, boot: FleetBoot) {
             tracing::warn!("the fleet is out of reach: {reason}");
             told.clone_from(&reason);
         }
+        inner.counters.set_disconnected(trouble);
         inner.link.current.send_replace(Current::Down(reason));
         if began.elapsed() >= GOOD {
             pause = FIRST_PAUSE;
@@ -153,12 +155,14 @@ async fn serve(inner: &Arc<Inner>, mut reached: Reached) -> &'static str {
     let session = &reached.session;
     // A member that is seen can be talked to, so the first sign of life comes before calls get through.
     let first = presence::appear(session, &inner.keys, &inner.describe()).await;
-    if let Err(error @ (FleetError::Disconnected | FleetError::Unanswered)) = first {
+    if let Err(error @ (FleetError::Disconnected | FleetError::Unanswered)) = &first {
         tracing::debug!("the fleet's Redis took no sign of life: {error}");
         session.end();
         return "Redis answers, but takes no sign of life";
     }
     tracing::info!(session = session.number, "the fleet is in reach");
+    inner.counters.set_connected();
+    inner.counters.set_seen(first);
     inner
         .link
         .current
@@ -188,7 +192,7 @@ async fn beat(inner: &Arc<Inner>, session: &Session) -> &'static str {
         ticks.tick().await;
         let appeared = presence::appear(session, &inner.keys, &inner.describe()).await;
         // A lost connection ends the session by itself. The rest is no reason to end one: messages go on.
-        let trouble = appeared.err();
+        let trouble = appeared.as_ref().err().cloned();
         if trouble != told {
             if let Some(error) = &trouble {
                 tracing::warn!("this member cannot be seen in the fleet: {error}");
@@ -197,7 +201,7 @@ async fn beat(inner: &Arc<Inner>, session: &Session) -> &'static str {
             }
             told.clone_from(&trouble);
         }
-        inner.counters.set_trouble(trouble);
+        inner.counters.set_seen(appeared);
         let sent = inner.publish(&inbox, Kind::Echo, b"").await;
         if sent.is_ok()
             && timeout(RESPONSE_TIMEOUT, inner.link.echoed.notified())

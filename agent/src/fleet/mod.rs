@@ -47,6 +47,7 @@ pub use lease::LeaseHandle;
 pub use presence::{FORGOTTEN_AFTER, MOST_MEMBERS};
 pub(crate) use relay::serve;
 pub use status::FleetStatus;
+pub(crate) use status::report;
 
 use handle::Inner;
 use hatchery_protocol::child::fleet::{hub, message, room};

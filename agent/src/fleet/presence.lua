@@ -18,4 +18,4 @@ redis.call('ZADD', KEYS[2], now, ARGV[1])
 -- An application that is gone for good leaves nothing behind.
 redis.call('PEXPIRE', KEYS[1], 86400000)
 redis.call('PEXPIRE', KEYS[2], 86400000)
-return 1
+return redis.call('ZCARD', KEYS[2])

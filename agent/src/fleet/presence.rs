@@ -39,12 +39,12 @@ impl Fleet {
     }
 }
 
-/// Says that this member is there.
+/// Says that this member is there. Returns how many are.
 pub(super) async fn appear(
     session: &Session,
     keys: &Keys,
     me: &FleetMember,
-) -> Result<(), FleetError> {
+) -> Result<u64, FleetError> {
     let json = serde_json::to_string(me).map_err(|error| FleetError::Payload(error.to_string()))?;
     let mut command = script(include_str!("presence.lua"), keys);
     command
@@ -52,9 +52,9 @@ pub(super) async fn appear(
         .arg(json)
         .arg(millis(FORGOTTEN_AFTER))
         .arg(MOST_MEMBERS);
-    match session.ask::<u32>(&command).await? {
+    match session.ask(&command).await? {
         0 => Err(FleetError::TooMany("members")),
-        _ => Ok(()),
+        count => Ok(count),
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use hatchery_protocol::event::EventName;
 use hatchery_protocol::exit::ExitKind;
+use hatchery_protocol::fleet::FleetMessages;
 use hatchery_protocol::id::{Role, Slot};
 use hatchery_protocol::message::Gauges;
 
@@ -19,6 +20,8 @@ pub(crate) struct Counters {
     requests_of_slot: BTreeMap<Slot, u64>,
     /// Connections accepted by processes that are gone, by listener.
     accepted: Vec<u64>,
+    /// Messages to and from other hosts, and lost connections, of agents that are gone.
+    fleet: (FleetMessages, u64),
 }
 
 impl Counters {
@@ -47,6 +50,21 @@ impl Counters {
         for (sum, count) in self.accepted.iter_mut().zip(&last.accepted) {
             *sum = sum.saturating_add(*count);
         }
+        self.fleet = self.fleet(std::iter::once(last));
+    }
+
+    /// Messages to and from other hosts, and how often a connection there was lost, by all agents.
+    pub(crate) fn fleet<'a>(
+        &self,
+        living: impl Iterator<Item = &'a Gauges>,
+    ) -> (FleetMessages, u64) {
+        let links = living.filter_map(|gauges| gauges.fleet);
+        links.fold(self.fleet, |(messages, losses), link| {
+            (
+                messages.plus(link.messages),
+                losses.saturating_add(link.losses),
+            )
+        })
     }
 
     /// How often that happened to processes of this role.
@@ -93,6 +111,7 @@ impl Counters {
 
 #[cfg(test)]
 mod tests {
+    use hatchery_protocol::fleet::FleetLink;
     use hatchery_protocol::id::Seat;
 
     use super::*;
@@ -119,6 +138,27 @@ mod tests {
         assert_eq!(counters.accepted(1, [].into_iter()), [3]);
         counters.bury(Some(1), &gauges(u64::MAX, &[u64::MAX; 9]));
         assert_eq!(counters.requests([&new].into_iter()), u64::MAX);
+    }
+
+    #[test]
+    fn what_an_agent_sent_to_other_hosts_outlives_it() {
+        let mut counters = Counters::default();
+        let agent = |sent, losses| Gauges {
+            fleet: Some(FleetLink {
+                losses,
+                messages: FleetMessages {
+                    sent,
+                    ..FleetMessages::default()
+                },
+                ..FleetLink::default()
+            }),
+            ..Gauges::default()
+        };
+        counters.bury(None, &agent(5, 1));
+        counters.bury(Some(0), &gauges(1, &[]));
+        let living = [agent(2, 0), gauges(1, &[])];
+        let (messages, losses) = counters.fleet(living.iter());
+        assert_eq!((messages.sent, losses), (7, 1));
     }
 
     #[test]

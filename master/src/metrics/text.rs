@@ -9,6 +9,7 @@ use std::fmt::{Display, Write as _};
 use hatchery_protocol::control::{ChildState, ClusterState, Status, WorkerStatus};
 use hatchery_protocol::event::EventName;
 use hatchery_protocol::exit::ExitKind;
+use hatchery_protocol::fleet::{FleetLink, FleetMessages, LinkState};
 use hatchery_protocol::id::{Role, Slot};
 
 use super::Counters;
@@ -24,6 +25,8 @@ pub(crate) struct Sums {
     pub(crate) master_memory: u64,
     /// The agent's.
     pub(crate) agent_memory: Option<u64>,
+    /// Messages to and from other hosts, and lost connections, of all agents that ever were.
+    pub(crate) fleet: (FleetMessages, u64),
 }
 
 /// Writes everything.
@@ -33,6 +36,9 @@ pub(crate) fn render(status: &Status, counters: &Counters, sums: &Sums) -> Strin
     lives(&mut page, counters);
     workers(&mut page, status, counters, sums);
     listeners(&mut page, status);
+    if let Some(link) = &status.fleet {
+        fleet(&mut page, link, sums);
+    }
     page.0
 }
 
@@ -238,6 +244,50 @@ fn listeners(page: &mut Page, status: &Status) {
     }
 }
 
+/// Only where a fleet is configured.
+fn fleet(page: &mut Page, link: &FleetLink, sums: &Sums) {
+    let up = link.state == LinkState::Connected;
+    for (name, help, value) in [
+        (
+            "hatchery_fleet_connected",
+            "Whether the fleet's Redis is connected.",
+            u64::from(up),
+        ),
+        (
+            "hatchery_fleet_trouble",
+            "Whether the link has an error, which status names.",
+            u64::from(link.trouble.is_some()),
+        ),
+        (
+            "hatchery_fleet_members",
+            "Members of the fleet, as seen from here.",
+            link.members,
+        ),
+        (
+            "hatchery_fleet_leases",
+            "Leases that this host holds.",
+            link.leases,
+        ),
+    ] {
+        page.gauge(name, help);
+        page.line(name, &[], value);
+    }
+    let (messages, losses) = &sums.fleet;
+    page.counter(
+        "hatchery_fleet_losses_total",
+        "Connections to the fleet's Redis that were lost.",
+    );
+    page.line("hatchery_fleet_losses_total", &[], losses);
+    page.counter(
+        "hatchery_fleet_messages_total",
+        "Messages to and from other hosts, by what became of them.",
+    );
+    for (outcome, count) in messages.named() {
+        let labels: [(&str, &dyn Display); 1] = [("outcome", &outcome)];
+        page.line("hatchery_fleet_messages_total", &labels, count);
+    }
+}
+
 const STATES: [ClusterState; 5] = [
     ClusterState::Starting,
     ClusterState::Ready,
@@ -346,6 +396,12 @@ mod tests {
             },
             workers: vec![worker(0, Some(3)), worker(1, None)],
             schedules: Vec::new(),
+            fleet: Some(FleetLink {
+                state: LinkState::Connected,
+                members: 3,
+                leases: 2,
+                ..FleetLink::default()
+            }),
             listeners: vec![ListenerStatus {
                 address: "unix:/a\"b\\c".into(),
                 strategy: "shared".into(),
@@ -364,6 +420,13 @@ mod tests {
             living: BTreeMap::from([(0, 100)]),
             master_memory: 1,
             agent_memory: Some(2),
+            fleet: (
+                FleetMessages {
+                    received: 7,
+                    ..FleetMessages::default()
+                },
+                1,
+            ),
         };
         render(&status, &counters, &sums)
     }
@@ -387,6 +450,13 @@ mod tests {
             r#"hatchery_worker_requests_total{slot="1"} 11"#,
             r#"hatchery_worker_lag_seconds{slot="0"} 0.012"#,
             r#"hatchery_connections_accepted_total{address="unix:/a\"b\\c",strategy="shared"} 9"#,
+            "hatchery_fleet_connected 1",
+            "hatchery_fleet_trouble 0",
+            "hatchery_fleet_members 3",
+            "hatchery_fleet_leases 2",
+            "hatchery_fleet_losses_total 1",
+            r#"hatchery_fleet_messages_total{outcome="received"} 7"#,
+            r#"hatchery_fleet_messages_total{outcome="missed"} 0"#,
         ] {
             assert!(page.lines().any(|l| l == line), "no {line} in\n{page}");
         }

@@ -4,6 +4,7 @@ use hatchery_protocol::clock::{millis, monotonic};
 use hatchery_protocol::control::{
     AgentStatus, ChildState, ListenerStatus, MasterStatus, Status, WorkerStatus,
 };
+use hatchery_protocol::fleet::FleetLink;
 use hatchery_protocol::id::Seat;
 use hatchery_protocol::message::Gauges;
 
@@ -22,6 +23,7 @@ impl Shell {
             state: ChildState::Waiting,
             restarts: 0,
         };
+        let mut fleet = FleetLink::default();
         let mut workers = Vec::new();
         for seat in report.seats {
             match seat.seat {
@@ -31,6 +33,8 @@ impl Shell {
                         state: seat.state,
                         restarts: seat.restarts,
                     };
+                    let told = seat.child.and_then(|child| self.gauges(child).fleet);
+                    fleet = told.unwrap_or_default();
                 }
                 Seat::Worker(slot) => workers.push(self.worker(slot, seat)),
             }
@@ -49,6 +53,8 @@ impl Shell {
             workers,
             listeners: self.listener_status(),
             schedules: self.ledger().known(),
+            // Where there should be one and nobody has told, that is what is known.
+            fleet: self.adopted.config.fleet.is_some().then_some(fleet),
         }
     }
 
@@ -71,6 +77,7 @@ impl Shell {
             living.push(gauges);
         }
         sums.requests = self.counters.requests(living.iter());
+        sums.fleet = self.counters.fleet(living.iter());
         render(&status, &self.counters, &sums)
     }
 

@@ -1,11 +1,12 @@
 //! The counters a child keeps about itself; beats carry them to the master.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{OnceLock, Weak};
+use std::sync::{Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use crate::clock::{millis, monotonic};
 use crate::diagnosis::{Diagnosis, MOST_REQUESTS, RequestInFlight};
+use crate::fleet::FleetLink;
 use crate::message::Gauges;
 
 /// Knows what the process is working on. Asked by the watch thread when the process seems to hang: an answer
@@ -27,6 +28,8 @@ pub struct GaugeCells {
     ended: AtomicU64,
     accepted: Vec<AtomicU64>,
     work: OnceLock<Weak<dyn Work>>,
+    /// Plain data, and no handle of the fleet's: the watch thread must not be the one to close its connections.
+    fleet: Mutex<Option<FleetLink>>,
 }
 
 impl GaugeCells {
@@ -40,6 +43,7 @@ impl GaugeCells {
             ended: AtomicU64::new(0),
             accepted: (0..listeners).map(|_| AtomicU64::new(0)).collect(),
             work: OnceLock::new(),
+            fleet: Mutex::new(None),
         }
     }
 
@@ -90,6 +94,11 @@ impl GaugeCells {
         let _ = self.work.set(work);
     }
 
+    /// How the link to other hosts is now.
+    pub fn set_fleet(&self, link: FleetLink) {
+        *self.fleet.lock().unwrap_or_else(PoisonError::into_inner) = Some(link);
+    }
+
     fn runtime_age(&self) -> Duration {
         let seen = Duration::from_millis(self.runtime_seen_ms.load(Relaxed));
         monotonic().saturating_sub(seen)
@@ -116,6 +125,7 @@ impl GaugeCells {
             in_flight: self.in_flight(),
             requests: self.requests.load(Relaxed),
             accepted: self.accepted.iter().map(|n| n.load(Relaxed)).collect(),
+            fleet: *self.fleet.lock().unwrap_or_else(PoisonError::into_inner),
         }
     }
 }
