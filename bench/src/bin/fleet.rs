@@ -25,16 +25,21 @@ struct Arguments {
     #[arg(long, default_value_t = 10)]
     leases: usize,
     /// How long to look, in seconds.
-    #[arg(long, default_value_t = 30)]
+    #[arg(long, default_value_t = 15)]
     seconds: u64,
-    /// Broadcasts of 100 bytes in the second part.
-    #[arg(long, default_value_t = 200)]
+    /// Broadcasts of 100 bytes, one after the other.
+    #[arg(long, default_value_t = 100)]
     broadcasts: usize,
+    /// And so many from ten members at once.
+    #[arg(long, default_value_t = 300)]
+    burst: usize,
 }
 
 /// As the setting's default.
 const LEASE: Duration = Duration::from_secs(15);
 const LONG: Duration = Duration::from_secs(300);
+/// How many members send at once in the burst.
+const SENDERS: usize = 10;
 
 /// A server that is killed when dropped.
 struct Redis {
@@ -98,6 +103,7 @@ impl Redis {
             bytes_in: number("total_net_input_bytes")?,
             bytes_out: number("total_net_output_bytes")?,
             clients: number("connected_clients")?,
+            commands: number("total_commands_processed")?,
             memory: number("used_memory")?,
         })
     }
@@ -119,6 +125,7 @@ struct Look {
     bytes_in: f64,
     bytes_out: f64,
     clients: f64,
+    commands: f64,
     memory: f64,
 }
 
@@ -217,8 +224,36 @@ async fn round(arguments: &Arguments, hosts: usize) -> Result<Round> {
     let each = (busy.cpu - quiet.cpu - own).max(0.0) / f64::from(count);
     times.sort_unstable();
     let median = times.get(times.len() / 2).copied().unwrap_or_default();
+    let slowest = times.last().copied().unwrap_or_default();
 
-    // Part three: everybody loses the connection at once.
+    // Part three: many at once. Each sender waits for Redis's word on one before it sends the next, and no listener's
+    // queue is short.
+    let began_burst = Instant::now();
+    let mut sending = tokio::task::JoinSet::new();
+    for fleet in fleets.iter().cycle().take(SENDERS) {
+        let (fleet, count) = (fleet.clone(), arguments.burst / SENDERS);
+        sending.spawn(async move {
+            for _ in 0..count {
+                fleet.broadcast_bytes("news", &payload).await?;
+            }
+            anyhow::Ok(count)
+        });
+    }
+    let mut burst = 0;
+    while let Some(sent) = sending.join_next().await {
+        burst += sent??;
+    }
+    for ear in &mut ears {
+        for _ in 0..burst {
+            timeout(LONG, ear.next())
+                .await
+                .context("a broadcast of the burst does not arrive")?;
+        }
+        ensure!(ear.missed() == 0, "a listener's queue was full");
+    }
+    let deliveries = f64::from(u32::try_from(burst * hosts)?) / began_burst.elapsed().as_secs_f64();
+
+    // Part four: everybody loses the connection at once.
     redis.ask("CLIENT KILL TYPE normal")?;
     redis.ask("CLIENT KILL TYPE pubsub")?;
     let lost = Instant::now();
@@ -240,16 +275,18 @@ async fn round(arguments: &Arguments, hosts: usize) -> Result<Round> {
     let cells = vec![
         format!("{hosts}"),
         format!("{:.0} / {:.0}", 2.0 * n, after.clients - 1.0),
-        format!(
-            "{:.0} / {:.0}",
-            n / 3.0 + looks,
-            rate(after.scripts, before.scripts)
-        ),
+        // A sign of life is a script and a message; scripts beyond are about leases.
         format!(
             "{:.0} / {:.0}",
             n / 3.0,
             rate(after.messages, before.messages)
         ),
+        format!(
+            "{:.0} / {:.0}",
+            looks,
+            rate(after.scripts, before.scripts) - rate(after.messages, before.messages)
+        ),
+        format!("{:.0}", rate(after.commands, before.commands)),
         format!("{:.1} %", rate(after.cpu, before.cpu) * 100.0),
         format!(
             "{:.2} / {:.2}",
@@ -258,7 +295,12 @@ async fn round(arguments: &Arguments, hosts: usize) -> Result<Round> {
         ),
         format!("{:.1}", after.memory / 1e6),
         format!("{:.2} ms", each * 1e3),
-        format!("{:.1} ms", median.as_secs_f64() * 1e3),
+        format!(
+            "{:.1} / {:.1} ms",
+            median.as_secs_f64() * 1e3,
+            slowest.as_secs_f64() * 1e3
+        ),
+        format!("{deliveries:.0}"),
         format!("{:.1} s", back.as_secs_f64()),
     ];
     for fleet in &fleets {
@@ -277,10 +319,11 @@ async fn main() -> Result<()> {
         LEASE.as_secs()
     );
     println!(
-        "| hosts | connections | scripts/s | messages/s | CPU of Redis | MB/s in / out | MB in Redis \
-         | CPU of Redis for a broadcast | until all have it | all back after a cut |"
+        "| hosts | connections | signs of life/s | about leases/s | commands/s | CPU of Redis | MB/s in / out \
+         | MB in Redis | CPU of Redis for a broadcast | until all have it, median / slowest | deliveries/s in a burst \
+         | all back after a cut |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|---|---|");
     for hosts in &arguments.hosts {
         let round = round(&arguments, *hosts).await?;
         println!("| {} |", round.cells.join(" | "));
