@@ -83,12 +83,15 @@ impl Chaos<'_> {
 
     /// To a living process of this role, of the old or of a new generation.
     fn send(&mut self, role: &str, signal: Signal) {
-        let spawned = format!("{role}-spawned");
         let events = self.cluster.events();
         let mut living = self.cluster.survivors().list();
+        // The last word about a pid counts: in half an hour the system uses them again, also for a master.
         living.retain(|process| {
-            let is = |event: &Event| event.event == spawned && event.pid == Some(process.pid);
-            events.iter().any(is)
+            let about = |event: &&Event| event.pid == Some(process.pid);
+            events
+                .iter()
+                .rfind(about)
+                .is_some_and(|event| event.role == role)
         });
         if !living.is_empty() {
             kill(living[self.chance.below(living.len())].pid, signal);
