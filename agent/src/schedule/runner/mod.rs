@@ -3,6 +3,7 @@
 //! One task holds the book; each run is a task of its own. A run in the agent is dropped when its time is over or the
 //! agent may no longer run it; a run on workers is theirs, and only its end is awaited here.
 
+mod run;
 mod turns;
 
 use std::convert::Infallible;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hatchery_protocol::child::CancellationToken;
-use hatchery_protocol::child::job::{Handler, Order};
+use hatchery_protocol::child::job::Order;
 use hatchery_protocol::id::Slot;
 use hatchery_protocol::schedule::{Outcome, ScheduleStatus};
 use tokio::sync::{mpsc, watch};
@@ -22,15 +23,12 @@ use super::book::{Action, Begin, Book, Claim, Claimed, Event};
 use super::plan::Plan;
 use super::spec::{Scope, Site};
 use super::tick::Moment;
+use run::{gather, log, run_here, run_on_one};
 use turns::Keepers;
 pub(super) use turns::Turn;
 
 /// No sleep is longer: a timer that far away is none.
 const FAR: Duration = Duration::from_secs(3600);
-/// How long a run waits for a worker when none is ready.
-const WORKER_WAIT: Duration = Duration::from_secs(30);
-/// How often it looks for one meanwhile. It happens seldom, and one that was found may be about to leave.
-const WORKER_RETRY: Duration = Duration::from_millis(100);
 /// How long the fleet's word on a time is still waited for when the agent is about to leave.
 const LAST_CLAIM: Duration = Duration::from_millis(200);
 
@@ -358,79 +356,6 @@ impl<W: World> Desk<W> {
             });
         });
     }
-}
-
-fn log(name: &str, number: u64, outcome: &Outcome) {
-    let word = outcome.as_str();
-    match outcome.reason() {
-        None if *outcome == Outcome::Succeeded => {
-            tracing::debug!("run {number} of `{name}` {word}");
-        }
-        None => tracing::warn!("run {number} of `{name}` {word}"),
-        Some(reason) => tracing::warn!("run {number} of `{name}` {word}: {reason}"),
-    }
-}
-
-async fn run_here(handler: &Handler, order: Order, closing: Closing) -> Outcome {
-    let mut deadlines = closing.deadline.subscribe();
-    let time_is_up = async {
-        loop {
-            let deadline = *deadlines.borrow_and_update();
-            let Some(deadline) = deadline else {
-                if deadlines.changed().await.is_err() {
-                    std::future::pending::<()>().await;
-                }
-                continue;
-            };
-            tokio::select! {
-                () = tokio::time::sleep_until(deadline) => return,
-                Ok(()) = deadlines.changed() => {}
-            }
-        }
-    };
-    tokio::select! {
-        outcome = handler.run(order, closing.token.clone()) => outcome,
-        () = time_is_up => Outcome::Unobserved,
-    }
-}
-
-async fn run_on_one<W: World>(world: &W, order: Order, closing: CancellationToken) -> Outcome {
-    let patience = Instant::now() + WORKER_WAIT.min(order.timeout);
-    loop {
-        match world.on_one(order.clone()).await {
-            Some(outcome) => return outcome,
-            None => tokio::select! {
-                () = tokio::time::sleep(WORKER_RETRY) => {}
-                () = tokio::time::sleep_until(patience) => {
-                    return Outcome::failed("no worker was ready");
-                }
-                () = closing.cancelled() => {
-                    return Outcome::failed("no worker was ready when the agent had to leave");
-                }
-            },
-        }
-    }
-}
-
-/// One outcome for all workers: success if there was no other, else the first one with where it was.
-fn gather(outcomes: Vec<(Slot, Outcome)>) -> Outcome {
-    let count = outcomes.len();
-    if count == 0 {
-        return Outcome::failed("no worker was ready");
-    }
-    let mut bad = outcomes
-        .into_iter()
-        .filter(|(_, outcome)| *outcome != Outcome::Succeeded);
-    let Some((slot, outcome)) = bad.next() else {
-        return Outcome::Succeeded;
-    };
-    let others = bad.count();
-    let word = outcome.as_str();
-    let reason = outcome.reason().unwrap_or("no reason is known");
-    Outcome::failed(format!(
-        "{} of {count} workers, the first of them worker {slot}: {word}: {reason}",
-        others + 1
-    ))
 }
 
 #[cfg(test)]
