@@ -32,7 +32,7 @@ const SINGLE: [&str; 11] = [
     "one more ready",
     "one less gone",
 ];
-const WHOLE: [&str; 8] = [
+const WHOLE: [&str; 9] = [
     "egg-ready",
     "one more",
     "one less",
@@ -41,6 +41,7 @@ const WHOLE: [&str; 8] = [
     "proven",
     "adopted",
     "stop",
+    "drain",
 ];
 
 fn main() {
@@ -159,6 +160,7 @@ fn measure(slots: u32) -> Measured {
     let (origin, at_once) = ("the end".to_owned(), false);
     cluster.feed("stop", Event::StopRequested { origin, at_once });
     assert!(cluster.supervisor.is_stopping(), "it was asked to stop");
+    cluster.feed("drain", Event::ListenersClosed);
     cluster.measured
 }
 

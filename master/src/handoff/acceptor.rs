@@ -154,9 +154,9 @@ impl Acceptor {
                 Ok(Order::Gone(child)) => self.gone(child),
                 Ok(Order::Add(sources)) => self.sources.extend(sources),
                 Ok(Order::Rule(choosers, most)) => self.balancer.rule(choosers, most),
-                Ok(Order::Close { done, go_on }) => {
+                Ok(Order::Close(go_on)) => {
                     self.close(&go_on);
-                    let _ = done.send(());
+                    self.untold.push(Event::ListenersClosed);
                 }
                 Err(channel::TryRecvError::Empty) => return true,
                 Ok(Order::End) | Err(channel::TryRecvError::Disconnected) => return false,

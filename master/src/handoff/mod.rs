@@ -34,7 +34,6 @@ use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, mpsc as channel};
-use std::time::Duration;
 
 use hatchery_protocol::id::{ChildId, Slot};
 use rustix::event::{EventfdFlags, eventfd};
@@ -47,10 +46,6 @@ use self::source::Source;
 use crate::listener::Listener;
 use crate::shell::Input;
 use crate::strategy::{Choose, Way, Weights, for_vacant_slots};
-
-/// How long a stop waits for those who have connected to be passed on. It takes a moment, but on a busy
-/// machine the thread may have to wait for its turn; children bear twice as much of the master's silence.
-const LAST_CALL: Duration = Duration::from_secs(1);
 
 /// What the acceptor is told.
 #[derive(Debug)]
@@ -69,12 +64,9 @@ enum Order {
     Add(Vec<Source>),
     /// Choose differently from now on, and give each worker at most so many connections.
     Rule(Vec<Box<dyn Choose>>, u32),
-    /// Hand over who has connected, close the sockets, answer. Who waits for those that another master goes on
-    /// with is left to it.
-    Close {
-        done: channel::SyncSender<()>,
-        go_on: BTreeSet<u16>,
-    },
+    /// Hand over who has connected, close the sockets, say so. Who waits for these listeners, which another master
+    /// goes on with, is left to it.
+    Close(BTreeSet<u16>),
     /// Leave.
     End,
 }
@@ -164,14 +156,11 @@ impl Handoff {
         self.order(Order::Rule(choosers(listeners, weights), most));
     }
 
-    /// Hands over who has connected already and closes the sockets. What workers have not confirmed yet
-    /// stays in good hands as long as this value lives. `go_on` are the listeners, by their places, that another
-    /// master serves from now on: what waits in their queues is its own.
+    /// Hands over who has connected already and closes the sockets. The control loop hears `ListenersClosed` when that
+    /// is done. What workers have not confirmed yet stays in good hands as long as this value lives. `go_on` are the
+    /// listeners, by their places, that another master serves from now on: what waits in their queues is its own.
     pub(crate) fn close(&self, go_on: BTreeSet<u16>) {
-        let (done, closed) = channel::sync_channel(1);
-        self.order(Order::Close { done, go_on });
-        // A thread that cannot keep up must not hold up the stop.
-        let _ = closed.recv_timeout(LAST_CALL);
+        self.order(Order::Close(go_on));
     }
 
     fn order(&self, order: Order) {

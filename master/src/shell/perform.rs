@@ -44,8 +44,8 @@ impl Shell {
                 }
             }
             Action::Diagnose { child } => self.diagnose(child, events),
-            Action::CloseListeners => self.close_listeners(),
-            Action::HandOverListeners => self.hand_over(),
+            Action::CloseListeners => self.close_listeners(BTreeSet::new(), events),
+            Action::HandOverListeners => self.hand_over(events),
             Action::Stage { order } => events.push_back(self.stage(order)),
             Action::Adopt => self.adopt(),
             Action::Unstage => self.staged = None,
@@ -140,11 +140,15 @@ impl Shell {
         }
     }
 
-    pub(super) fn close_listeners(&mut self) {
-        if let Some(handoff) = &self.handoff {
-            handoff.close(BTreeSet::new());
-        }
+    /// The thread that accepts answers when it is done with those who wait. It has the last copies of what it
+    /// accepts from, so nobody can come between its last look and the end of a socket. `go_on` are the listeners,
+    /// by their places, that another master serves from now on.
+    pub(super) fn close_listeners(&mut self, go_on: BTreeSet<u16>, events: &mut VecDeque<Event>) {
         self.listeners.clear();
+        match &self.handoff {
+            Some(handoff) => handoff.close(go_on),
+            None => events.push_back(Event::ListenersClosed),
+        }
     }
 
     fn boot(&self, child: ChildId, generation: Generation, lane: bool) -> Boot {

@@ -76,9 +76,9 @@ impl Shell {
 
     /// The addresses, the control socket, the lock and the pid file are the new master's. What it does not go on
     /// with is given up as in a stop.
-    pub(super) fn hand_over(&mut self) {
+    pub(super) fn hand_over(&mut self, events: &mut VecDeque<Event>) {
         let Some(successor) = &self.successor else {
-            return self.close_listeners();
+            return self.close_listeners(BTreeSet::new(), events);
         };
         let pid = successor.pid.as_raw_nonzero().get().cast_unsigned();
         let go_on: BTreeSet<u16> = successor.adopted().iter().copied().collect();
@@ -90,9 +90,6 @@ impl Shell {
                 listener.disown_file();
             }
         }
-        if let Some(handoff) = &self.handoff {
-            handoff.close(go_on);
-        }
-        self.listeners.clear();
+        self.close_listeners(go_on, events);
     }
 }

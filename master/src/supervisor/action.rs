@@ -50,7 +50,8 @@ pub enum Action {
         /// Whom.
         child: ChildId,
     },
-    /// Give up the master's copies of all listening sockets.
+    /// Give up the master's copies of all listening sockets, and pass on whoever has connected. Answered by
+    /// `ListenersClosed`.
     CloseListeners,
     /// The same, but the addresses are the new master's from here on: nothing of them may be removed or
     /// shut down, and what waits in their queues is its business.

@@ -62,6 +62,8 @@ pub(super) enum Course {
         deadline: Now,
         /// Whether to cut everything off.
         at_once: bool,
+        /// Until when nobody is told to leave: whoever has connected is still being passed on.
+        closing: Option<Now>,
     },
     /// The last action was given.
     Finished,
@@ -133,10 +135,21 @@ impl Supervisor {
         if self.course == Course::Finished {
             return;
         }
-        if let Course::Announced { until } = self.course
-            && until <= now
-        {
-            self.give_up_addresses(now, Exit::Orderly, false, out);
+        match self.course {
+            Course::Announced { until } if until <= now => {
+                self.give_up_addresses(now, Exit::Orderly, false, out);
+            }
+            // Whoever passes them on cannot keep up, and must not hold up the stop.
+            Course::Stopping {
+                closing: Some(until),
+                ..
+            } if until <= now => self.on_listeners_closed(),
+            Course::Idle
+            | Course::Starting { .. }
+            | Course::Serving
+            | Course::Announced { .. }
+            | Course::Stopping { .. }
+            | Course::Finished => {}
         }
         match event {
             Event::Started => self.on_started(out),
@@ -150,6 +163,7 @@ impl Supervisor {
             Event::Exited { child, death } => self.on_exited(now, child, &death, out),
             Event::Listening => self.on_listening(out),
             Event::ListenFailed { error } => self.on_listen_failed(now, error, out),
+            Event::ListenersClosed => self.on_listeners_closed(),
             Event::StopRequested { origin, at_once } => self.on_stop(now, origin, at_once, out),
             Event::Tick => {}
             Event::ReloadRequested {
@@ -184,18 +198,15 @@ impl Supervisor {
 
     /// When [`Event::Tick`] is due if nothing happens before.
     pub fn deadline(&self) -> Option<Now> {
-        let announced = match self.course {
+        let course = match self.course {
             Course::Announced { until } => Some(until),
-            Course::Idle
-            | Course::Starting { .. }
-            | Course::Serving
-            | Course::Stopping { .. }
-            | Course::Finished => None,
+            Course::Stopping { closing, .. } => closing,
+            Course::Idle | Course::Starting { .. } | Course::Serving | Course::Finished => None,
         };
         let due = self.places.next_due();
         let spawn = self.next_spawn();
         let upgrade = self.upgrade_deadline();
-        [due, announced, spawn, upgrade].into_iter().flatten().min()
+        [due, course, spawn, upgrade].into_iter().flatten().min()
     }
 
     /// Whether the cluster is on its way out. A stop that is only announced has not begun.
@@ -253,7 +264,9 @@ impl Supervisor {
             serving: self.is_serving(),
             announced: matches!(self.course, Course::Announced { .. }),
             stopping: match self.course {
-                Course::Stopping { at_once, .. } => Some(at_once),
+                Course::Stopping {
+                    at_once, closing, ..
+                } => Some((at_once, closing.is_some())),
                 Course::Idle
                 | Course::Starting { .. }
                 | Course::Serving

@@ -66,6 +66,10 @@ pub enum Event {
         /// Which, and what the system said.
         error: String,
     },
+    /// The addresses are given up and whoever had connected is with a worker, as
+    /// [`Action::CloseListeners`](super::Action::CloseListeners) or
+    /// [`Action::HandOverListeners`](super::Action::HandOverListeners) asked.
+    ListenersClosed,
     /// Somebody wants the cluster to end.
     StopRequested {
         /// Who, for the log.

@@ -23,8 +23,8 @@ pub(super) struct Outlook {
     pub(super) serving: bool,
     /// Whether processes are told that a stop is to come.
     pub(super) announced: bool,
-    /// Whether everybody is to leave, and whether at once.
-    pub(super) stopping: Option<bool>,
+    /// Whether everybody is to leave: whether at once, and whether not before all addresses are given up.
+    pub(super) stopping: Option<(bool, bool)>,
     /// The generation that replacements belong to.
     pub(super) adopted: Generation,
     pub(super) trend: Trend,

@@ -35,9 +35,15 @@ impl Supervisor {
                 exit,
                 deadline,
                 at_once,
+                closing,
             } => {
                 self.press_successor(now, deadline, at_once, out);
-                self.stop(now, exit, deadline, at_once, out);
+                if at_once {
+                    self.kill_everybody(out);
+                } else {
+                    self.drain_all(now, deadline, closing.is_some(), out);
+                }
+                self.leave_when_alone(exit, out);
             }
         }
         self.settle();

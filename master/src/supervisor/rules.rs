@@ -6,6 +6,7 @@
 
 mod announced_stop;
 mod bench;
+mod closing;
 mod crash_loops;
 mod failed_start;
 mod hangs;

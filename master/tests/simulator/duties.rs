@@ -3,7 +3,7 @@
 use hatchery_master::supervisor::{Now, Supervisor};
 use hatchery_protocol::id::Seat;
 
-use crate::judge::{Era, Judge, Stop};
+use crate::judge::{Addresses, Era, Judge, Stop};
 use crate::known::{Known, State};
 use crate::verdict::{Verdict, ensure};
 
@@ -164,7 +164,9 @@ impl Judge {
     }
 
     fn stops_properly(&self, now: Now, stop: Stop) -> Verdict {
-        ensure(self.closed, || "the addresses should be closed".to_owned())?;
+        ensure(self.addresses != Addresses::Held, || {
+            "the addresses should be closed".to_owned()
+        })?;
         let alone = self.children.is_empty() && !self.awaits_successor();
         ensure(!alone, || "the master should exit".to_owned())?;
         let longest = crate::known::longest_stop(&self.policy, &self.pace)
@@ -185,7 +187,8 @@ impl Judge {
             ensure(stop.at_once.is_none() || doomed, || {
                 format!("{id} should be killed at once")
             })?;
-            let may_stay = worker_left && id.seat == Seat::Agent;
+            let passed_on = self.are_passed_on(now, stop);
+            let may_stay = passed_on || worker_left && id.seat == Seat::Agent;
             ensure(may_stay || !known.stays(), || {
                 format!("{id} should be drained")
             })?;

@@ -3,7 +3,7 @@
 use hatchery_master::supervisor::Now;
 use hatchery_protocol::id::{ChildId, Seat};
 
-use crate::judge::{Era, Judge};
+use crate::judge::{Addresses, Era, Judge};
 use crate::known::{Known, Patience, State};
 use crate::rollout::Successor;
 use crate::verdict::{Verdict, ensure};
@@ -12,8 +12,11 @@ impl Judge {
     pub(super) fn may_drain(&mut self, now: Now, child: ChildId, budget: Now) -> Verdict {
         let expected = match self.era {
             Era::Stopping(stop) => {
-                ensure(self.closed, || {
+                ensure(self.addresses != Addresses::Held, || {
                     format!("{child} is drained before the addresses are closed")
+                })?;
+                ensure(!self.are_passed_on(now, stop), || {
+                    format!("{child} is drained while clients are on their way to it")
                 })?;
                 ensure(stop.at_once.is_none(), || {
                     format!("{child} is drained instead of killed")
@@ -106,8 +109,8 @@ impl Judge {
     }
 
     pub(super) fn may_kill(&mut self, now: Now, child: ChildId) -> Verdict {
-        let at_once =
-            matches!(self.era, Era::Stopping(stop) if stop.at_once.is_some() && self.closed);
+        let given_up = self.addresses != Addresses::Held;
+        let at_once = matches!(self.era, Era::Stopping(stop) if stop.at_once.is_some() && given_up);
         let policy = self.policy.clone();
         let Some(known) = self.known(child).filter(|known| known.pid.is_some()) else {
             return Err(format!("{child} is killed, but there is no such process"));

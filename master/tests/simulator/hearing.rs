@@ -5,7 +5,7 @@ use hatchery_protocol::event::EventName;
 use hatchery_protocol::exit::Exit;
 use hatchery_protocol::id::{ChildId, Seat};
 
-use crate::judge::{Era, Judge, Now, Stop, Vacancy};
+use crate::judge::{Addresses, Era, Judge, Now, Stop, Vacancy};
 use crate::known::State;
 
 impl Judge {
@@ -57,6 +57,11 @@ impl Judge {
             Event::ListenFailed { .. } => {
                 if self.era == Era::Starting {
                     self.stops(now, Exit::BindFailed, false);
+                }
+            }
+            Event::ListenersClosed => {
+                if let Era::Stopping(_) = self.era {
+                    self.addresses = Addresses::Empty;
                 }
             }
             Event::StopRequested { at_once, .. } => self.hears_stop(now, *at_once),
@@ -153,6 +158,7 @@ impl Judge {
             | Event::Exited { .. }
             | Event::Listening
             | Event::ListenFailed { .. }
+            | Event::ListenersClosed
             | Event::StopRequested { .. }
             | Event::Beat { .. }
             | Event::Memory { .. }

@@ -40,12 +40,21 @@ pub(crate) struct Judge {
     pub(super) newest: u64,
     pub(super) agent_was_ready: bool,
     pub(super) asked_to_listen: bool,
-    pub(super) closed: bool,
+    pub(super) addresses: Addresses,
     /// How often everybody was given time anew.
     pub(super) suspensions: u32,
     /// Until when everything goes on although a stop was announced.
     pub(super) announced: Option<Now>,
     pub(super) tally: Tally,
+}
+
+/// Whether clients can come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Addresses {
+    Held,
+    GivenUp,
+    /// Who had connected by then is with a worker.
+    Empty,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -102,7 +111,7 @@ impl Judge {
             newest: 0,
             agent_was_ready: false,
             asked_to_listen: false,
-            closed: false,
+            addresses: Addresses::Held,
             suspensions: 0,
             announced: None,
             tally: Tally {
@@ -176,6 +185,11 @@ impl Judge {
     pub(super) fn all_ready(&self) -> bool {
         self.seats()
             .all(|seat| self.holders(seat).any(Known::is_ready))
+    }
+
+    /// Whether those who had connected when a stop began may still be on their way to workers.
+    pub(super) fn are_passed_on(&self, now: Now, stop: Stop) -> bool {
+        self.addresses != Addresses::Empty && now < stop.since + known::LAST_CALL
     }
 
     /// Workers on their way to being ready.

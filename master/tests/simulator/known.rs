@@ -11,6 +11,8 @@ use crate::scenario::{BEAT, Pace};
 /// How long a child may boot beyond its timeout: it is to notice first, so the master is a little more
 /// patient, and how much is its own affair.
 const BOOT_MARGIN: Now = Now::from_secs(1);
+/// How long a stop waits for those who have connected to be passed on.
+pub(crate) const LAST_CALL: Now = Now::from_secs(1);
 /// How long a hung process has for its last words.
 pub(crate) const DIAGNOSIS: Now = Now::from_secs(2);
 
@@ -276,7 +278,7 @@ pub(crate) fn longest_recovery(policy: &Policy, pace: &Pace, slots: u32) -> Now 
 
 /// The longest a stop may take: the one deadline, the kill after it, and the agent's own minimum.
 pub(crate) fn longest_stop(policy: &Policy, pace: &Pace) -> Now {
-    let workers = policy.drain_timeout.max(pace.spawn) + policy.kill_after;
+    let workers = policy.drain_timeout.max(pace.spawn).max(LAST_CALL) + policy.kill_after;
     let agent = policy.kill_after * 2;
     workers + agent + (pace.timer + pace.kill + pace.delivery) * 2
 }

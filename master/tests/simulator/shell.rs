@@ -4,6 +4,7 @@ use hatchery_master::supervisor::{Action, Death, Event, Now};
 use hatchery_protocol::id::{ChildId, Generation, Role};
 
 use crate::child::{self, Act, Process, Script};
+use crate::known::LAST_CALL;
 use crate::rng::Rng;
 use crate::scenario::{BEAT, Scenario};
 use crate::world::{Happening, World};
@@ -49,6 +50,16 @@ impl World<'_> {
                     self.follow(child, self.now, vec![(after, Act::StandDown)]);
                 }
             }
+            Action::CloseListeners | Action::HandOverListeners => {
+                let slow = self.goes_wrong();
+                let longest = if slow {
+                    LAST_CALL * 3
+                } else {
+                    self.scenario.pace.delivery
+                };
+                let after = self.rng.up_to(longest);
+                self.deliver(self.now + after, Event::ListenersClosed);
+            }
             Action::Stage { order } => self.stage(order),
             Action::Slots { slots } => self.make_slots(slots),
             Action::LaunchSuccessor { .. } => self.launch_successor(),
@@ -56,8 +67,6 @@ impl World<'_> {
             Action::EndSuccessor { at_once } => self.end_successor(at_once),
             Action::Tell { .. }
             | Action::Announce { .. }
-            | Action::CloseListeners
-            | Action::HandOverListeners
             | Action::Adopt
             | Action::Unstage
             | Action::Diagnose { .. }

@@ -4,7 +4,7 @@ use hatchery_master::supervisor::{Action, Note, Now, Supervisor};
 use hatchery_protocol::event::EventName;
 use hatchery_protocol::exit::Exit;
 
-use crate::judge::{Era, Judge};
+use crate::judge::{Addresses, Era, Judge};
 use crate::rollout::{Successor, is_expected};
 
 /// The rule that was broken, in words.
@@ -107,12 +107,14 @@ impl Judge {
         ensure(matches!(self.era, Era::Stopping(_)), || {
             "closed too early".to_owned()
         })?;
-        ensure(!self.closed, || "closed twice".to_owned())?;
+        ensure(self.addresses == Addresses::Held, || {
+            "closed twice".to_owned()
+        })?;
         let handed_over = self.handed_over();
         ensure(handed_over == (successor == Successor::Serves), || {
             "whose are the addresses?".to_owned()
         })?;
-        self.closed = true;
+        self.addresses = Addresses::GivenUp;
         Ok(())
     }
 

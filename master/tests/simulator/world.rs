@@ -262,6 +262,7 @@ impl<'t> World<'t> {
             6 if !self.judge.is_starting() => Event::ListenFailed {
                 error: "a rumour".to_owned(),
             },
+            7 => Event::ListenersClosed,
             _ => Event::Tick,
         }
     }

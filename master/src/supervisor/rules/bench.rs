@@ -7,7 +7,9 @@ use hatchery_protocol::control::{ChildState, ClusterState};
 use hatchery_protocol::exit::ExitKind;
 use hatchery_protocol::id::{ChildId, Seat};
 
-use crate::supervisor::{Backoff, Death, Event, Now, Policy, SeatReport, Status, Supervisor};
+use crate::supervisor::{
+    Action, Backoff, Death, Event, Now, Policy, SeatReport, Status, Supervisor,
+};
 
 pub(super) const AGENT_START: Duration = Duration::from_secs(10);
 pub(super) const WORKER_START: Duration = Duration::from_secs(20);
@@ -26,6 +28,8 @@ pub(super) struct Bench {
     pub(super) notes: Vec<String>,
     /// How processes ended since that was asked.
     pub(super) exits: Vec<ExitKind>,
+    /// Whether those who have connected are passed on in no time, as they are nearly always.
+    pub(super) passes_on: bool,
 }
 
 /// What the supervisor did about the last step; notes are kept apart, see [`Bench::notes`].
@@ -91,6 +95,7 @@ impl Bench {
             seats: BTreeMap::new(),
             notes: Vec::new(),
             exits: Vec::new(),
+            passes_on: true,
         }
     }
 
@@ -217,6 +222,11 @@ impl Bench {
         self.feed(Event::ListenFailed { error })
     }
 
+    /// Whoever had connected is with a worker.
+    pub(super) fn listeners_closed(&mut self) -> Done {
+        self.feed(Event::ListenersClosed)
+    }
+
     pub(super) fn stop(&mut self) -> Done {
         self.stop_requested(false)
     }
@@ -311,7 +321,14 @@ impl Bench {
     pub(super) fn feed(&mut self, event: Event) -> Done {
         let mut actions = Vec::new();
         self.supervisor.handle(self.now, event, &mut actions);
-        Done(actions.iter().filter_map(|a| self.describe(a)).collect())
+        let closes = |a: &Action| matches!(a, Action::CloseListeners | Action::HandOverListeners);
+        let closes = actions.iter().any(closes);
+        let mut done = Vec::new();
+        done.extend(actions.iter().filter_map(|a| self.describe(a)));
+        if closes && self.passes_on {
+            done.extend(self.listeners_closed().0);
+        }
+        Done(done)
     }
 }
 
