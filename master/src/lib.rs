@@ -30,6 +30,7 @@ mod post;
 mod proc;
 mod process;
 mod reserve;
+mod roll;
 mod runtime_dir;
 mod shell;
 mod signals;

@@ -12,6 +12,7 @@ use std::os::unix::net::UnixListener;
 use hatchery_tests::event::count;
 use hatchery_tests::loopback::unique_address;
 use hatchery_tests::plan::NOBODY;
+use hatchery_tests::process::{self, kill};
 use hatchery_tests::wait::{PATIENCE, until};
 use hatchery_tests::{Cluster, Ended, http, playground};
 use rustix::process::Signal;
@@ -234,6 +235,26 @@ fn children_that_outlive_their_master_for_a_moment_do_not_disturb_the_next_one()
     cluster.wait_hooks("before_close", 3);
     assert!(!cluster.survivors().list().is_empty());
     expect_restart(&cluster);
+}
+
+/// Nothing tells it that its master is gone: the test adopts it, and is of its session, so the kernel does not wake it.
+#[test]
+fn who_was_suspended_when_the_master_died_is_woken_by_the_next_one() {
+    let cluster = playground!()
+        .strategy("shared")
+        .listen(unique_address())
+        .start();
+    let suspended = cluster.worker(1);
+    kill(suspended, Signal::STOP);
+    cluster.kill_master();
+    cluster.expect("the others are gone", || {
+        let left = cluster.survivors().list();
+        left.iter().all(|process| process.pid == suspended)
+    });
+    assert!(process::is_alive(suspended));
+    // And has the socket of the address.
+    expect_restart(&cluster);
+    process::expect_dead(suspended);
 }
 
 #[test]

@@ -22,6 +22,16 @@ pub(crate) fn is_traced(pid: u32) -> bool {
     field(&format!("/proc/{pid}/status"), "TracerPid:").is_some_and(|tracer| tracer != "0")
 }
 
+/// When the process was created, in ticks since the host was started, and the letter of what it is doing.
+pub(crate) fn birth(pid: u32) -> Option<(u64, char)> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // Its name may have parentheses of its own.
+    let (_, rest) = text.rsplit_once(") ")?;
+    let mut fields = rest.split(' ');
+    let state = fields.next()?.chars().next()?;
+    Some((fields.nth(18)?.parse().ok()?, state))
+}
+
 /// The rest of the first line that begins with `name`.
 fn field(path: &str, name: &str) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
@@ -41,5 +51,14 @@ mod tests {
         assert_eq!(resident(nobody), None);
         assert_eq!(proportional(nobody), None);
         assert!(threads(nobody).is_empty());
+        assert_eq!(birth(nobody), None);
+    }
+
+    #[test]
+    fn a_process_has_one_birth() {
+        let (first, state) = birth(std::process::id()).unwrap();
+        assert_eq!(birth(std::process::id()).unwrap().0, first);
+        assert!("RSD".contains(state), "{state}");
+        assert!(birth(1).is_none_or(|(oldest, _)| oldest <= first));
     }
 }

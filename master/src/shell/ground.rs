@@ -10,6 +10,7 @@ use super::run::StartError;
 use super::started_by::FIRST_GENERATION;
 use crate::config::Config;
 use crate::listener::{Handed, Inheritance, Listener, Shares, SocketFile, bind_all};
+use crate::roll::{Remnant, Roll, wake};
 use crate::runtime_dir::RuntimeDir;
 use crate::succession::{Correspondence, Estate};
 
@@ -24,6 +25,9 @@ pub(super) enum Origin {
 /// What the rest of a start needs, wherever it comes from.
 pub(super) struct Ground {
     pub(super) runtime_dir: RuntimeDir,
+    pub(super) roll: Roll,
+    /// Processes of masters before this one.
+    pub(super) remnants: Vec<Remnant>,
     pub(super) listeners: Vec<Listener>,
     pub(super) control: (UnixListener, SocketFile),
     pub(super) ticket_secret: Secret,
@@ -38,11 +42,16 @@ pub(super) struct Ground {
 impl Ground {
     pub(super) fn anew(config: &Config, inheritance: Inheritance) -> Result<Self, StartError> {
         let runtime_dir = RuntimeDir::acquire(&config.runtime_dir)?;
+        // Before anything is bound: they may have the sockets.
+        let (roll, remnants) = Roll::begin(runtime_dir.path(), config.orphan_grace);
+        wake(&remnants);
         let shares = shares(config, config.workers);
         let listeners = bind_all(&config.listen, shares, inheritance, Vec::new())?;
         Ok(Self {
             control: runtime_dir.bind_control()?,
             runtime_dir,
+            roll,
+            remnants,
             listeners,
             ticket_secret: Secret::random()?,
             host: random()?,
@@ -70,6 +79,8 @@ impl Ground {
         let listeners = bind_all(&config.listen, shares, inheritance, handed)?;
         Ok(Self {
             control: runtime_dir.adopt_control(estate.control)?,
+            roll: Roll::join(runtime_dir.path(), config.orphan_grace),
+            remnants: Vec::new(),
             runtime_dir,
             listeners,
             ticket_secret: estate.ticket_secret,

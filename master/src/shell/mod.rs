@@ -75,6 +75,7 @@ use crate::pid_file::PidFile;
 use crate::post::Post;
 use crate::process::Process;
 use crate::reserve::Reserve;
+use crate::roll::Roll;
 use crate::runtime_dir::RuntimeDir;
 use crate::signals::Signal;
 use crate::spawn::Spawner;
@@ -132,6 +133,8 @@ pub(crate) enum Input {
 struct Shell {
     /// Held to the end: it is the lock.
     runtime_dir: RuntimeDir,
+    /// Its processes, for a master after it.
+    roll: Roll,
     control: control::Control,
     pid_file: Option<PidFile>,
     supervisor: Supervisor,

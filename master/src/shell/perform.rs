@@ -77,6 +77,7 @@ impl Shell {
                 });
             }
         };
+        self.roll.enter(process.pid);
         events.push_back(Event::Spawned {
             child,
             pid: process.pid.as_raw_nonzero().get().cast_unsigned(),

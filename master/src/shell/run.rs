@@ -35,6 +35,7 @@ use crate::output::Output;
 use crate::pid_file::PidFile;
 use crate::post::Post;
 use crate::reserve::Reserve;
+use crate::roll::see_off;
 use crate::runtime_dir::{RuntimeDir, RuntimeDirError};
 use crate::signals;
 use crate::spawn::Spawner;
@@ -222,6 +223,9 @@ fn prepare(
         path: config.events.clone().unwrap_or_default(),
         source,
     })?;
+    if !ground.remnants.is_empty() {
+        tokio::spawn(see_off(ground.remnants, KILL_AFTER));
+    }
     let mut control = Control::start(ground.control, inputs.clone(), alive)?;
     if first {
         control.open();
@@ -290,6 +294,7 @@ fn prepare(
         stop_reason: String::new(),
         exit: None,
         runtime_dir: ground.runtime_dir,
+        roll: ground.roll,
         control,
         pid_file,
     })
