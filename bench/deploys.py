@@ -21,7 +21,7 @@ STRATEGIES = ("round-robin", "least-connections", "weighted", "ip-hash", "shared
 # How long clients come before the first deploy and after the last, in seconds.
 SETTLE = 1.0
 # How long a master may take to serve in the place of one that was killed, in milliseconds, and the grace that its
-# children have, which they use up if clients do not leave.
+# children have. With round-robin it does not wait for them: they have no socket of the address.
 AGAIN = 100
 GRACE = 5000
 
@@ -102,27 +102,34 @@ def broken(bench):
 def master_death(bench):
     """4: the master is killed and started again at once, on the same port."""
     lines, rounds = [], bench.rounds(20)
-    for title, clients in (("idle", 0), ("under load", 64)):
-        side = Deployed("round-robin", options=["--orphan-grace", f"{GRACE}ms"])
-        name = f"4 workers, {title}: from SIGKILL of the master to the next one's egg-ready"
-        try:
-            took = deaths(bench, side, title, rounds, clients)
-            lines.append(Line(4, name, Samples("ms", took), at_most=AGAIN + (GRACE if clients else 0)))
-        except (Failed, OSError) as error:
-            bench.failures.append(bench.shown(f"master's death, {title}: {error}"))
-            lines.append(Line(4, name, "failed, see below"))
-        finally:
-            bench.sandbox.end_all()
+    for strategy in ("round-robin", "shared", "reuse-port"):
+        grace = 0 if strategy == "round-robin" else GRACE
+        for title, clients in (("idle", 0), ("under load", 64)):
+            side = Deployed(strategy, options=["--orphan-grace", f"{GRACE}ms"])
+            if bench.missing(side):
+                continue
+            what = f"4 workers, {title}, {side.name}"
+            name = f"{what}: from SIGKILL of the master to the next one's egg-ready"
+            try:
+                took, refused = deaths(bench, side, what, rounds, clients)
+                lines.append(Line(4, name, Samples("ms", took), at_most=AGAIN + grace))
+                often = f"{what}: starts that found the address in use, {rounds} deaths"
+                lines.append(Line(4, often, Samples("starts", [refused]), at_most=None if grace else 0))
+            except (Failed, OSError) as error:
+                bench.failures.append(bench.shown(f"master's death, {what}: {error}"))
+                lines.append(Line(4, name, "failed, see below"))
+            finally:
+                bench.sandbox.end_all()
     return lines
 
 
-def deaths(bench, side, title, rounds, clients):
-    """How many milliseconds each took. A start that is refused, because the port or the name is taken, is a failure."""
+def deaths(bench, side, what, rounds, clients):
+    """How many milliseconds each took, and how many starts were refused meanwhile."""
     server = bench.start(side)
     side.port = server.port
-    took = []
+    took, refused = [], 0
     for turn in range(rounds):
-        say(f"master's death, {title}: {turn + 1} of {rounds}")
+        say(f"master's death, {what}: {turn + 1} of {rounds}")
         # They go on where there is nobody for a while: what they miss is not what is measured.
         with crowd(side.port, {}, staying=clients, coming=clients):
             time.sleep(SETTLE / 2)
@@ -130,10 +137,11 @@ def deaths(bench, side, title, rounds, clients):
             os.kill(server.master, signal.SIGKILL)
             server.popen.wait()
             server.close()
-            server = side.again()
+            server, in_vain = side.again()
             took.append((server.ready - began) / 1e6)
+            refused += in_vain
     server.close()
-    return took
+    return took, refused
 
 
 ROWS = {"reload": reload, "upgrade": upgrade, "broken": broken, "master-death": master_death}

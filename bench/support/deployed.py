@@ -10,6 +10,9 @@ from .running import Failed, Running, now
 from .rust import Clustered
 from .side import RELEASE
 
+# The code of a start whose address somebody else has.
+ADDRESS_IN_USE = 5
+
 
 class Deployed(Clustered):
     """The benchmark's application at a path of its own."""
@@ -42,14 +45,24 @@ class Deployed(Clustered):
         return argv
 
     def again(self, limit=60.0):
-        """Starts the same once more, as a supervisor does whose child has ended."""
-        self.starts += 1
-        place = self.place
-        server = Running(self.command(place, None), self.environment(place), place, self.announcements(place))
-        server.workers = []
-        server.announced(lambda line: self._hear(server, line), limit)
-        server.ready = server.read_at
-        return server
+        """Starts the same once more, as a supervisor does whose child has ended, until the address can be had.
+        Returns what runs then, and how many starts were refused before it."""
+        deadline, refused, place = now() + int(limit * 1e9), 0, self.place
+        while True:
+            self.starts += 1
+            argv, announcements = self.command(place, None), self.announcements(place)
+            server = Running(argv, self.environment(place), place, announcements)
+            server.workers = []
+            try:
+                server.announced(lambda line, server=server: self._hear(server, line), limit)
+            except Failed:
+                if server.popen.poll() != ADDRESS_IN_USE or now() > deadline:
+                    raise
+                server.close()
+                refused += 1
+            else:
+                server.ready = server.read_at
+                return server, refused
 
     def order(self, *words):
         """Runs a command of the application's. Returns its exit code and how many milliseconds it took."""
