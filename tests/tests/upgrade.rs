@@ -106,6 +106,9 @@ fn there_are_never_two_agents_in_office() {
         let gaps = cluster.expect_one_in_office();
         println!("stand_down {what:?}: nobody in office for {gaps:?} ms");
         assert_eq!(gaps.len(), 1, "{what:?}");
+        if what == Some("ok") {
+            assert!(gaps[0] < 1000, "{gaps:?}");
+        }
         cluster.stop();
     }
 }
@@ -243,6 +246,21 @@ fn every_kind_of_address_goes_on() {
     drop(client);
     cluster.stop();
     assert!(!path.exists(), "the last one removes it");
+}
+
+#[test]
+fn a_unix_socket_whose_file_is_gone_is_bound_anew() {
+    let plan = playground!().upgradable();
+    let path = plan.path("app.sock");
+    let cluster = plan.listen(format!("unix:{}", path.display())).start();
+    fs::remove_file(&path).unwrap();
+    http::connect_unix(&path).unwrap_err();
+    cluster.upgrade();
+    let mut client = http::connect_unix(&path).unwrap();
+    assert_eq!(client.get("/").unwrap().text(), "Hello World");
+    drop(client);
+    cluster.stop();
+    assert!(!path.exists());
 }
 
 #[test]
