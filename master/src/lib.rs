@@ -29,6 +29,7 @@ mod pid_file;
 mod post;
 mod proc;
 mod process;
+mod reactor;
 mod reserve;
 mod roll;
 mod runtime_dir;

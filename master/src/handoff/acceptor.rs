@@ -2,18 +2,15 @@
 //! brings everything up to date.
 
 use std::collections::BTreeSet;
-use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, mpsc as channel};
+use std::sync::mpsc as channel;
 use std::time::Duration;
 
 use hatchery_protocol::clock::monotonic;
 use hatchery_protocol::id::ChildId;
 use hatchery_protocol::socket::is_about_one_connection;
-use nix::sys::signal::SigSet;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
-use tokio::sync::mpsc::{self, error::TrySendError};
 
 use super::Order;
 use super::account::PAUSE;
@@ -22,8 +19,8 @@ use super::lane::Lane;
 use super::lanes::Lanes;
 use super::preface::{FIRST_PREFACE, Prefaces};
 use super::source::Source;
+use crate::reactor::Reactor;
 use crate::reserve::Reserve;
-use crate::shell::Input;
 use crate::supervisor::Event;
 
 /// How many connections a closing socket gives at most: with many clients its queue would fill as fast as it
@@ -32,25 +29,19 @@ const LAST_CALL: usize = 1024;
 /// How many connections can be under way on the reserve alone.
 const RESERVE: usize = 32;
 
-/// What an event is about.
-const BELL: u64 = 0;
+/// What an event is about, if it is not the bell.
 const FIRST_SOURCE: u64 = 1;
 const FIRST_LANE: u64 = 1 << 32;
 
 #[derive(Debug)]
 pub(super) struct Acceptor {
-    epoll: OwnedFd,
-    bell: Arc<OwnedFd>,
-    orders: channel::Receiver<Order>,
-    inputs: mpsc::Sender<Input>,
+    reactor: Reactor<Order>,
     sources: Vec<Source>,
     balancer: Balancer<OwnedFd>,
     prefaces: Prefaces,
     lanes: Lanes,
     /// Questions that did not fit on their lanes.
     unasked: Vec<(ChildId, u64)>,
-    /// What the control loop has to be told and was too busy for.
-    untold: Vec<Event>,
     /// Whether the sockets listen.
     open: bool,
     reserve: Reserve,
@@ -64,36 +55,25 @@ impl Acceptor {
     pub(super) fn new(
         sources: Vec<Source>,
         balancer: Balancer<OwnedFd>,
-        orders: channel::Receiver<Order>,
-        bell: Arc<OwnedFd>,
-        inputs: mpsc::Sender<Input>,
-    ) -> io::Result<Self> {
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let data = epoll::EventData::new_u64(BELL);
-        epoll::add(&epoll, &bell, data, epoll::EventFlags::IN)?;
-        Ok(Self {
-            epoll,
-            bell,
-            orders,
-            inputs,
+        reactor: Reactor<Order>,
+    ) -> Self {
+        Self {
+            reactor,
             sources,
             balancer,
             prefaces: Prefaces::new(),
             lanes: Lanes::new(FIRST_LANE),
             unasked: Vec::new(),
-            untold: Vec::new(),
             open: false,
             reserve: Reserve::of(RESERVE),
             exhausted: None,
             failing: false,
-        })
+        }
     }
 
     pub(super) fn run(mut self) {
-        // Signals are the main thread's.
-        let _ = SigSet::all().thread_block();
-        self.reserve.fill(&self.bell);
-        let mut ready = Vec::with_capacity(256);
+        self.reserve.fill(self.reactor.any());
+        let mut ready = Vec::new();
         loop {
             self.wait(&mut ready);
             let about = || ready.iter().map(|event| event.data.u64());
@@ -101,7 +81,7 @@ impl Acceptor {
             for lane in about().filter(|token| (FIRST_LANE..FIRST_PREFACE).contains(token)) {
                 self.read_receipts(lane);
             }
-            if about().any(|token| token == BELL) && !self.take_orders() {
+            if !self.take_orders() {
                 return;
             }
             for source in about().filter_map(|token| token.checked_sub(FIRST_SOURCE)) {
@@ -109,16 +89,15 @@ impl Acceptor {
             }
             self.introduce(about().filter(|token| *token >= FIRST_PREFACE));
             self.hand_over();
-            self.tell();
-            self.reserve.fill(&self.bell);
+            self.reactor.tell();
+            self.reserve.fill(self.reactor.any());
             self.watch();
         }
     }
 
     fn wait(&mut self, ready: &mut Vec<epoll::Event>) {
-        ready.clear();
         let now = monotonic();
-        let settled = self.unasked.is_empty() && self.untold.is_empty();
+        let settled = self.unasked.is_empty() && self.reactor.is_settled();
         let retry = (!settled).then_some(now + PAUSE);
         let times = [
             self.balancer.deadline(now),
@@ -131,19 +110,13 @@ impl Acceptor {
             let wait = time.saturating_sub(now) + Duration::from_micros(1);
             Timespec::try_from(wait).unwrap_or_default()
         });
-        // It can only be interrupted, and then there is nothing to see.
-        let _ = epoll::wait(
-            &self.epoll,
-            rustix::buffer::spare_capacity(ready),
-            timeout.as_ref(),
-        );
+        self.reactor.wait(ready, timeout.as_ref());
     }
 
     /// Follows what the control loop says. `false`: it is over.
     fn take_orders(&mut self) -> bool {
-        let _ = rustix::io::read(&self.bell, &mut [0; 8]);
         loop {
-            match self.orders.try_recv() {
+            match self.reactor.order() {
                 Ok(Order::Open) => {
                     self.open = true;
                     self.balancer.open();
@@ -156,16 +129,16 @@ impl Acceptor {
                 Ok(Order::Rule(choosers, most)) => self.balancer.rule(choosers, most),
                 Ok(Order::Close(go_on)) => {
                     self.close(&go_on);
-                    self.untold.push(Event::ListenersClosed);
+                    self.reactor.report(Event::ListenersClosed);
                 }
                 Err(channel::TryRecvError::Empty) => return true,
-                Ok(Order::End) | Err(channel::TryRecvError::Disconnected) => return false,
+                Err(channel::TryRecvError::Disconnected) => return false,
             }
         }
     }
 
     fn join(&mut self, child: ChildId, lane: Lane) {
-        match self.lanes.add(&self.epoll, child, lane) {
+        match self.lanes.add(self.reactor.epoll(), child, lane) {
             Ok(()) => self.balancer.join(child),
             Err(error) => self.complain(child, &format!("its lane cannot be watched: {error}")),
         }
@@ -175,7 +148,7 @@ impl Acceptor {
         // What it confirmed with its last breath was its own: another one must not read from the middle.
         let _ = self.confirm(child);
         self.balancer.gone(child);
-        self.lanes.remove(&self.epoll, child);
+        self.lanes.remove(self.reactor.epoll(), child);
     }
 
     fn read_receipts(&mut self, number: u64) {
@@ -209,19 +182,10 @@ impl Acceptor {
     /// may have is given to others when it is gone, and not before.
     fn complain(&mut self, child: ChildId, reason: &str) {
         tracing::error!("{child}: {reason}");
-        self.lanes.unwatch(&self.epoll, child);
+        self.lanes.unwatch(self.reactor.epoll(), child);
         self.balancer.retire(child);
         let reason = reason.to_owned();
-        self.untold.push(Event::LinkBroken { child, reason });
-    }
-
-    fn tell(&mut self) {
-        let inputs = &self.inputs;
-        let busy = |event: &Event| {
-            let told = inputs.try_send(Input::Happened(event.clone()));
-            matches!(told, Err(TrySendError::Full(_)))
-        };
-        self.untold.retain(busy);
+        self.reactor.report(Event::LinkBroken { child, reason });
     }
 
     /// Accepts what there is room for.
@@ -236,7 +200,7 @@ impl Acceptor {
         for accepted in 0..turn {
             match source.accept() {
                 Ok(connection) if source.introduced => {
-                    if let Some(known) = self.prefaces.add(&self.epoll, connection, now) {
+                    if let Some(known) = self.prefaces.add(self.reactor.epoll(), connection, now) {
                         self.balancer.offer(known, now);
                     }
                 }
@@ -264,11 +228,11 @@ impl Acceptor {
     fn introduce(&mut self, told: impl Iterator<Item = u64>) {
         let now = monotonic();
         for number in told {
-            if let Some(known) = self.prefaces.look(&self.epoll, number) {
+            if let Some(known) = self.prefaces.look(self.reactor.epoll(), number) {
                 self.balancer.offer(known, now);
             }
         }
-        while let Some(unknown) = self.prefaces.overdue(&self.epoll, now) {
+        while let Some(unknown) = self.prefaces.overdue(self.reactor.epoll(), now) {
             self.balancer.offer(unknown, now);
         }
     }
@@ -324,9 +288,9 @@ impl Acceptor {
         let held = self.balancer.held_slots();
         for (token, source) in (FIRST_SOURCE..).zip(&mut self.sources) {
             let done = if any && source.is_ours(&held) {
-                source.watch(&self.epoll, token)
+                source.watch(self.reactor.epoll(), token)
             } else {
-                source.unwatch(&self.epoll)
+                source.unwatch(self.reactor.epoll())
             };
             if let Err(error) = done {
                 tracing::error!("a listening socket cannot be watched: {error}");
@@ -340,7 +304,7 @@ impl Acceptor {
         self.balancer.last_call();
         let held = self.balancer.held_slots();
         for mut source in std::mem::take(&mut self.sources) {
-            let _ = source.unwatch(&self.epoll);
+            let _ = source.unwatch(self.reactor.epoll());
             if !self.open || !source.is_ours(&held) || go_on.contains(&source.listener) {
                 continue;
             }
@@ -352,7 +316,7 @@ impl Acceptor {
                 }
             }
         }
-        while let Some(unknown) = self.prefaces.overdue(&self.epoll, Duration::MAX) {
+        while let Some(unknown) = self.prefaces.overdue(self.reactor.epoll(), Duration::MAX) {
             self.balancer.offer(unknown, now);
         }
         self.hand_over();

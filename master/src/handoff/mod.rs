@@ -36,7 +36,6 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, mpsc as channel};
 
 use hatchery_protocol::id::{ChildId, Slot};
-use rustix::event::{EventfdFlags, eventfd};
 use tokio::sync::mpsc;
 
 use self::acceptor::Acceptor;
@@ -44,6 +43,7 @@ use self::balancer::{Balancer, LONG_STALL, STALL};
 use self::lane::Lane;
 use self::source::Source;
 use crate::listener::Listener;
+use crate::reactor::{self, Orders, Reactor};
 use crate::shell::Input;
 use crate::strategy::{Choose, Way, Weights, for_vacant_slots};
 
@@ -67,15 +67,12 @@ enum Order {
     /// Hand over who has connected, close the sockets, say so. Who waits for these listeners, which another master
     /// goes on with, is left to it.
     Close(BTreeSet<u16>),
-    /// Leave.
-    End,
 }
 
 /// The acceptor, as the control loop sees it. Ends with this value.
 #[derive(Debug)]
 pub(crate) struct Handoff {
-    orders: channel::Sender<Order>,
-    bell: Arc<OwnedFd>,
+    orders: Orders<Order>,
     /// How many sockets of each listener the thread knows.
     known: Vec<usize>,
 }
@@ -97,45 +94,38 @@ impl Handoff {
         let sticky = listeners.iter().any(|l| l.strategy.keeps_clients());
         let stall = if sticky { LONG_STALL } else { STALL };
         let balancer = Balancer::new(choosers, most, stall);
-        let (orders, received) = channel::channel();
-        let bell = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
-        let acceptor = Acceptor::new(sources, balancer, received, Arc::clone(&bell), inputs)?;
-        std::thread::Builder::new()
-            .name("hatchery-accept".into())
-            .spawn(move || acceptor.run())?;
+        let (orders, reactor) = Reactor::new(inputs)?;
+        let acceptor = Acceptor::new(sources, balancer, reactor);
+        reactor::start("hatchery-accept", move || acceptor.run())?;
         let known = listeners.iter().map(|l| l.sockets.len()).collect();
-        Ok(Some(Self {
-            orders,
-            bell,
-            known,
-        }))
+        Ok(Some(Self { orders, known }))
     }
 
     /// The addresses listen from now on.
     pub(crate) fn open(&self) {
-        self.order(Order::Open);
+        self.orders.give(Order::Open);
     }
 
     /// The worker's end of a new lane, for a worker that is about to be started.
     pub(crate) fn lane(&self, child: ChildId) -> io::Result<OwnedFd> {
         let (lane, workers_end) = Lane::new()?;
-        self.order(Order::Join(child, lane));
+        self.orders.give(Order::Join(child, lane));
         Ok(workers_end)
     }
 
     /// This worker was told to begin.
     pub(crate) fn hatch(&self, child: ChildId) {
-        self.order(Order::Hatch(child));
+        self.orders.give(Order::Hatch(child));
     }
 
     /// Nothing more for this worker.
     pub(crate) fn retire(&self, child: ChildId) {
-        self.order(Order::Retire(child));
+        self.orders.give(Order::Retire(child));
     }
 
     /// This worker is no more.
     pub(crate) fn gone(&self, child: ChildId) {
-        self.order(Order::Gone(child));
+        self.orders.give(Order::Gone(child));
     }
 
     /// There may be sockets of more slots: nobody is to wait in them until their workers are ready.
@@ -147,33 +137,21 @@ impl Handoff {
         });
         let new: Vec<Source> = new.collect();
         if !new.is_empty() {
-            self.order(Order::Add(new));
+            self.orders.give(Order::Add(new));
         }
     }
 
     /// Other weights hold from now on, and another limit of connections; 0 is none.
     pub(crate) fn rule(&self, listeners: &[Listener], weights: &Weights, most: u32) {
-        self.order(Order::Rule(choosers(listeners, weights), most));
+        self.orders
+            .give(Order::Rule(choosers(listeners, weights), most));
     }
 
     /// Hands over who has connected already and closes the sockets. The control loop hears `ListenersClosed` when that
     /// is done. What workers have not confirmed yet stays in good hands as long as this value lives. `go_on` are the
     /// listeners, by their places, that another master serves from now on: what waits in their queues is its own.
     pub(crate) fn close(&self, go_on: BTreeSet<u16>) {
-        self.order(Order::Close(go_on));
-    }
-
-    fn order(&self, order: Order) {
-        // The thread ends by an order only.
-        let _ = self.orders.send(order);
-        // The counter can only be full, and then the thread is about to look.
-        let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
-    }
-}
-
-impl Drop for Handoff {
-    fn drop(&mut self) {
-        self.order(Order::End);
+        self.orders.give(Order::Close(go_on));
     }
 }
 

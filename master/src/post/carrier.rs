@@ -10,20 +10,18 @@ use hatchery_protocol::id::ChildId;
 use hatchery_protocol::post::{
     Body, Frames, Limits, MAX_PACKET, Packet, receive_packet, send_packet,
 };
-use nix::sys::signal::SigSet;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
-use tokio::sync::mpsc::{self, error::TrySendError};
 
 use super::Order;
 use super::router::Router;
-use crate::shell::Input;
+use crate::reactor::{BELL, Reactor};
 use crate::supervisor::Event;
 
 /// How many packets one child gives in one turn at most: others wait for theirs.
 const TURN: usize = 4;
-/// The bell, among the incarnations that events are about.
-const BELL: u64 = 0;
+/// A packet that is shorter had room for more, so as like as not nothing waits behind it. The kernel tells if something does.
+const LONG: usize = MAX_PACKET / 2;
 /// How soon what the control loop had no room for is told again, and what the kernel had no memory for sent again.
 const RETRY: Timespec = Timespec {
     tv_sec: 0,
@@ -42,56 +40,31 @@ struct Socket {
 
 #[derive(Debug)]
 pub(super) struct Carrier {
-    epoll: OwnedFd,
-    bell: Arc<OwnedFd>,
-    orders: channel::Receiver<Order>,
-    inputs: mpsc::Sender<Input>,
+    /// Where events are about incarnations, which count from 1.
+    reactor: Reactor<Order>,
     router: Router<Arc<OwnedFd>>,
     sockets: BTreeMap<u64, Socket>,
     /// Whether the kernel has refused a packet for another reason than a full socket. Nobody tells when that is over.
     starved: bool,
-    /// What the control loop has to be told and was too busy for.
-    untold: Vec<Event>,
     packet: Vec<u8>,
 }
 
 impl Carrier {
-    pub(super) fn new(
-        limits: Limits,
-        orders: channel::Receiver<Order>,
-        bell: Arc<OwnedFd>,
-        inputs: mpsc::Sender<Input>,
-    ) -> io::Result<Self> {
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let data = epoll::EventData::new_u64(BELL);
-        epoll::add(&epoll, &bell, data, epoll::EventFlags::IN)?;
-        Ok(Self {
-            epoll,
-            bell,
-            orders,
-            inputs,
+    pub(super) fn new(limits: Limits, reactor: Reactor<Order>) -> Self {
+        Self {
+            reactor,
             router: Router::new(limits),
             sockets: BTreeMap::new(),
             starved: false,
-            untold: Vec::new(),
             packet: vec![0; MAX_PACKET],
-        })
+        }
     }
 
     pub(super) fn run(mut self) {
-        // Signals are the main thread's.
-        let _ = SigSet::all().thread_block();
-        let mut ready = Vec::with_capacity(256);
+        let mut ready = Vec::new();
         loop {
-            ready.clear();
-            let again = self.starved || !self.untold.is_empty();
-            let retry = again.then_some(&RETRY);
-            // It can only be interrupted, and then there is nothing to see.
-            let _ = epoll::wait(
-                &self.epoll,
-                rustix::buffer::spare_capacity(&mut ready),
-                retry,
-            );
+            let again = self.starved || !self.reactor.is_settled();
+            self.reactor.wait(&mut ready, again.then_some(&RETRY));
             // Before any packet: who speaks was introduced before.
             if !self.take_orders() {
                 return;
@@ -102,35 +75,34 @@ impl Carrier {
                     self.set_full(from, false);
                 }
                 if from != BELL && flags != epoll::EventFlags::OUT {
-                    self.read(from, TURN);
+                    self.take_turn(from);
                 }
             }
             self.starved = false;
             for to in self.router.addressed() {
                 self.write(to);
             }
-            self.tell();
+            self.reactor.tell();
         }
     }
 
     /// Follows what the control loop says. `false`: it is over.
     fn take_orders(&mut self) -> bool {
-        let _ = rustix::io::read(&self.bell, &mut [0; 8]);
         loop {
-            match self.orders.try_recv() {
+            match self.reactor.order() {
                 Ok(Order::Join(child, socket)) => self.join(child, socket),
                 Ok(Order::Hatch(children)) => self.router.hatch(&children),
                 Ok(Order::Retire(child)) => self.router.retire(child),
                 Ok(Order::Gone(child)) => self.gone(child),
                 Err(channel::TryRecvError::Empty) => return true,
-                Ok(Order::End) | Err(channel::TryRecvError::Disconnected) => return false,
+                Err(channel::TryRecvError::Disconnected) => return false,
             }
         }
     }
 
     fn join(&mut self, child: ChildId, fd: OwnedFd) {
         let data = epoll::EventData::new_u64(child.incarnation);
-        if let Err(error) = epoll::add(&self.epoll, &fd, data, epoll::EventFlags::IN) {
+        if let Err(error) = epoll::add(self.reactor.epoll(), &fd, data, epoll::EventFlags::IN) {
             return self.complain(child, &format!("its post cannot be watched: {error}"));
         }
         self.router.join(child);
@@ -145,37 +117,45 @@ impl Carrier {
 
     fn gone(&mut self, child: ChildId) {
         // Its last words are in the socket, and nothing can be added to them.
-        self.read(child.incarnation, usize::MAX);
+        while self.read(child.incarnation).is_some() {}
         self.end(child.incarnation);
         self.sockets.remove(&child.incarnation);
         self.router.gone(child);
     }
 
-    /// Takes what a child says.
-    fn read(&mut self, from: u64, most: usize) {
-        for _ in 0..most {
-            let Some(socket) = self.sockets.get(&from).filter(|socket| !socket.ended) else {
+    /// Takes what a child says, up to a turn of it.
+    fn take_turn(&mut self, from: u64) {
+        for _ in 0..TURN {
+            if self.read(from).is_none_or(|length| length < LONG) {
                 return;
-            };
-            let child = socket.child;
-            let mut files = Vec::new();
-            match receive_packet(&socket.fd, &mut self.packet, &mut files) {
-                Ok(Some(length)) => {
-                    let bytes = self.packet.get(..length).unwrap_or_default();
-                    if let Err(error) = route(&mut self.router, from, bytes, files) {
-                        let reason = format!("its messages cannot be understood: {error}");
-                        return self.complain(child, &reason);
-                    }
-                }
-                Ok(None) => {
-                    self.end(from);
-                    return self.router.gone(child);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return self.complain(child, &format!("its post failed: {error}")),
             }
         }
+    }
+
+    /// Takes a packet, and says how long it was. `None`: there is none.
+    fn read(&mut self, from: u64) -> Option<usize> {
+        let socket = self.sockets.get(&from).filter(|socket| !socket.ended)?;
+        let child = socket.child;
+        let mut files = Vec::new();
+        let wrong = match receive_packet(&socket.fd, &mut self.packet, &mut files) {
+            Ok(Some(length)) => {
+                let bytes = self.packet.get(..length).unwrap_or_default();
+                match route(&mut self.router, from, bytes, files) {
+                    Ok(()) => return Some(length),
+                    Err(error) => format!("its messages cannot be understood: {error}"),
+                }
+            }
+            Ok(None) => {
+                self.end(from);
+                self.router.gone(child);
+                return None;
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return self.read(from),
+            Err(error) => format!("its post failed: {error}"),
+        };
+        self.complain(child, &wrong);
+        None
     }
 
     /// Sends what waits for a child, as far as there is room.
@@ -218,7 +198,7 @@ impl Carrier {
         flags.set(epoll::EventFlags::OUT, full);
         let data = epoll::EventData::new_u64(to);
         // It can fail for want of memory only, and then the next packet finds out.
-        if epoll::modify(&self.epoll, &socket.fd, data, flags).is_err() {
+        if epoll::modify(self.reactor.epoll(), &socket.fd, data, flags).is_err() {
             socket.full = false;
         }
     }
@@ -228,7 +208,7 @@ impl Carrier {
             && !std::mem::replace(&mut socket.ended, true)
         {
             socket.full = false;
-            let _ = epoll::delete(&self.epoll, &socket.fd);
+            let _ = epoll::delete(self.reactor.epoll(), &socket.fd);
         }
     }
 
@@ -238,16 +218,7 @@ impl Carrier {
         self.end(child.incarnation);
         self.router.gone(child);
         let reason = reason.to_owned();
-        self.untold.push(Event::LinkBroken { child, reason });
-    }
-
-    fn tell(&mut self) {
-        let inputs = &self.inputs;
-        let busy = |event: &Event| {
-            let told = inputs.try_send(Input::Happened(event.clone()));
-            matches!(told, Err(TrySendError::Full(_)))
-        };
-        self.untold.retain(busy);
+        self.reactor.report(Event::LinkBroken { child, reason });
     }
 }
 

@@ -24,14 +24,13 @@ mod router;
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, mpsc as channel};
 
 use hatchery_protocol::id::ChildId;
 use hatchery_protocol::post::{self, Limits};
-use rustix::event::{EventfdFlags, eventfd};
 use tokio::sync::mpsc;
 
 use self::carrier::Carrier;
+use crate::reactor::{self, Orders, Reactor};
 use crate::shell::Input;
 
 /// What the carrier is told.
@@ -45,61 +44,42 @@ enum Order {
     Retire(ChildId),
     /// A child is gone.
     Gone(ChildId),
-    /// Leave.
-    End,
 }
 
 /// The carrier, as the control loop sees it. Ends with this value.
 #[derive(Debug)]
 pub(crate) struct Post {
-    orders: channel::Sender<Order>,
-    bell: Arc<OwnedFd>,
+    orders: Orders<Order>,
 }
 
 impl Post {
     /// Starts the thread.
     pub(crate) fn start(limits: Limits, inputs: mpsc::Sender<Input>) -> io::Result<Self> {
-        let (orders, received) = channel::channel();
-        let bell = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
-        let carrier = Carrier::new(limits, received, Arc::clone(&bell), inputs)?;
-        std::thread::Builder::new()
-            .name("hatchery-post".into())
-            .spawn(move || carrier.run())?;
-        Ok(Self { orders, bell })
+        let (orders, reactor) = Reactor::new(inputs)?;
+        let carrier = Carrier::new(limits, reactor);
+        reactor::start("hatchery-post", move || carrier.run())?;
+        Ok(Self { orders })
     }
 
     /// The child's end of a new post, for a child that is about to be started.
     pub(crate) fn join(&self, child: ChildId) -> io::Result<OwnedFd> {
         let (ours, theirs) = post::pair()?;
-        self.order(Order::Join(child, ours));
+        self.orders.give(Order::Join(child, ours));
         Ok(theirs)
     }
 
     /// These are about to be told to begin. From here on they can be talked to. Who is named again is one already.
     pub(crate) fn hatch(&self, children: Vec<(ChildId, u32)>) {
-        self.order(Order::Hatch(children));
+        self.orders.give(Order::Hatch(children));
     }
 
     /// This child was asked to leave.
     pub(crate) fn retire(&self, child: ChildId) {
-        self.order(Order::Retire(child));
+        self.orders.give(Order::Retire(child));
     }
 
     /// This child is no more.
     pub(crate) fn gone(&self, child: ChildId) {
-        self.order(Order::Gone(child));
-    }
-
-    fn order(&self, order: Order) {
-        // The thread ends by an order only.
-        let _ = self.orders.send(order);
-        // The counter can only be full, and then the thread is about to look.
-        let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
-    }
-}
-
-impl Drop for Post {
-    fn drop(&mut self) {
-        self.order(Order::End);
+        self.orders.give(Order::Gone(child));
     }
 }
