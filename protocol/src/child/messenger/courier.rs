@@ -1,31 +1,32 @@
 //! The task that carries frames between the office and the socket.
+//!
+//! A request and its answer pass here four times, so what stands between a packet and what comes of it is one system
+//! call on each side. The socket is watched for packets alone: a socket between processes of one host says that it can be
+//! written to each time its other end reads, and each of those would wake this process for nothing. Only a full one is
+//! watched for room, through a descriptor that lives as long as that takes.
 
+use std::future::{pending, poll_fn};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::directory::Class;
-use super::message::Question;
-use super::office::{Office, State};
-use super::subscription::Room;
-use super::{Message, Peer, Reply, RequestError};
-use crate::id::Seat;
-use crate::post::{
-    Body, Frame, FrameError, Frames, Kind, MAX_PACKET, flag, read_sealed, receive_packet,
-    send_packet,
-};
+use super::intake::take_in;
+use super::office::Office;
+use crate::post::{MAX_PACKET, receive_packet, send_packet};
 use crate::sys;
 
 /// How many packets are taken before other tasks get their turn.
 const TURN: usize = 8;
+
+/// A packet that is shorter had room for more, so as like as not nothing waits behind it.
+const LONG: usize = MAX_PACKET / 2;
 
 /// How soon a packet is sent again that was refused: for want of memory, say, whose end nobody tells.
 const RETRY: Duration = Duration::from_millis(10);
@@ -51,7 +52,7 @@ impl Courier {
         socket: OwnedFd,
         egg_ready: CancellationToken,
     ) -> io::Result<Self> {
-        let socket = sys::watched(socket, Interest::READABLE | Interest::WRITABLE)?;
+        let socket = sys::readable(socket)?;
         let task = tokio::spawn({
             let office = Arc::clone(&office);
             async move {
@@ -79,34 +80,107 @@ impl Courier {
 /// Until this process leaves, or the master is gone.
 async fn carry(office: &Arc<Office>, socket: &AsyncFd<OwnedFd>) -> io::Result<()> {
     let mut packet = vec![0; MAX_PACKET];
+    let mut exit = None;
+    let mut turn = 0;
     loop {
         let settled = match flush(office, socket) {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                // What the master has passed on is here all the same.
+                while let Ok(Some(_)) = receive(office, socket.get_ref(), &mut packet) {}
+                return Ok(());
+            }
             flushed => flushed?,
         };
-        if settled && office.finishing.is_cancelled() {
-            return Ok(());
+        if settled {
+            exit = None;
+            if office.finishing.is_cancelled() {
+                return Ok(());
+            }
+        } else if exit.is_none() {
+            // Without a descriptor or memory for it, it is tried again by the clock.
+            let same = socket.get_ref().try_clone();
+            exit = same
+                .and_then(|fd| sys::watched(fd, Interest::WRITABLE))
+                .ok();
         }
         tokio::select! {
             () = office.bell.notified() => {}
             readable = socket.readable() => {
-                let mut readable = readable?;
-                for _ in 0..TURN {
-                    match readable.try_io(|socket| receive(office, socket.get_ref(), &mut packet)) {
-                        Ok(Ok(true)) => {}
-                        Ok(Ok(false)) => return Ok(()),
-                        Ok(Err(error)) => return Err(error),
-                        Err(_) => break,
+                match take(office, &mut readable?, &mut packet)? {
+                    Taken::Some(count) => turn += count,
+                    Taken::All => {
+                        turn = 0;
+                        continue;
                     }
+                    Taken::Last => return Ok(()),
                 }
-                drop(readable);
-                tokio::task::yield_now().await;
+                if turn < TURN {
+                    others_first().await;
+                } else {
+                    // A flood: also to those who wait for the kernel.
+                    turn = 0;
+                    tokio::task::yield_now().await;
+                }
             }
-            // Before the next attempt: what is there after it is told anew.
-            writable = socket.writable(), if !settled => writable?.clear_ready(),
+            () = room(exit.as_ref()), if !settled => {}
             () = tokio::time::sleep(RETRY), if !settled => {}
             () = office.finishing.cancelled(), if settled => {}
         }
+    }
+}
+
+/// What a look at the socket has brought.
+enum Taken {
+    /// So many packets, and there may be more.
+    Some(usize),
+    /// Everything that is there.
+    All,
+    /// That was it: the master is gone.
+    Last,
+}
+
+/// Takes what is there, to its end or for a turn.
+///
+/// A short packet ends the look: what it asks for is answered before it is found out that there is no other.
+fn take(
+    office: &Arc<Office>,
+    readable: &mut AsyncFdReadyGuard<'_, OwnedFd>,
+    packet: &mut [u8],
+) -> io::Result<Taken> {
+    for count in 1..=TURN {
+        match readable.try_io(|socket| receive(office, socket.get_ref(), packet)) {
+            Ok(Ok(Some(length))) if length < LONG => return Ok(Taken::Some(count)),
+            Ok(Ok(Some(_))) => {}
+            Ok(Ok(None)) => return Ok(Taken::Last),
+            Ok(Err(error)) => return Err(error),
+            Err(_) => return Ok(Taken::All),
+        }
+    }
+    Ok(Taken::Some(TURN))
+}
+
+/// Lets everybody run who can go on now, with what came, say. Unlike tokio's `yield_now` it does not ask the kernel for
+/// news before.
+async fn others_first() {
+    let mut ran = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut ran, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// The socket can be written to, if it is watched for that.
+async fn room(exit: Option<&AsyncFd<OwnedFd>>) {
+    let Some(exit) = exit else {
+        return pending().await;
+    };
+    // Before the next attempt: what is there after it is told anew. An error is the end of the runtime.
+    if let Ok(mut writable) = exit.writable().await {
+        writable.clear_ready();
     }
 }
 
@@ -133,177 +207,13 @@ fn is_full(error: &io::Error) -> bool {
     Errno::from_io_error(error).is_some_and(|errno| full.contains(&errno))
 }
 
-/// Takes one packet. `false`: the master is gone.
-fn receive(office: &Arc<Office>, socket: &OwnedFd, packet: &mut [u8]) -> io::Result<bool> {
+/// Takes one packet, and says how long it was. `None`: the master is gone.
+fn receive(office: &Arc<Office>, socket: &OwnedFd, packet: &mut [u8]) -> io::Result<Option<usize>> {
     let mut files = Vec::new();
     let Some(length) = receive_packet(socket, packet, &mut files)? else {
-        return Ok(false);
+        return Ok(None);
     };
     let bytes = packet.get(..length).unwrap_or_default();
     take_in(office, bytes, files).map_err(io::Error::other)?;
-    Ok(true)
-}
-
-/// Takes in the frames of a packet.
-pub(super) fn take_in(
-    office: &Arc<Office>,
-    packet: &[u8],
-    files: Vec<OwnedFd>,
-) -> Result<(), FrameError> {
-    let mut files = files.into_iter();
-    let mut state = office.state();
-    for frame in Frames::new(packet) {
-        let frame = frame?;
-        match frame.head.kind {
-            Kind::Message | Kind::Request | Kind::Reply | Kind::Refusal => {}
-            Kind::Joined => {
-                state.joined(joined(&frame));
-                continue;
-            }
-            Kind::Leaving => {
-                state.leaving(frame.head.peer);
-                continue;
-            }
-            Kind::Unanswered => {
-                state.no_answer(frame.head.peer, frame.head.id);
-                continue;
-            }
-            // They wake who waits.
-            Kind::Room => {
-                let is_answer = frame.head.flags & flag::ANSWER != 0;
-                let class = if is_answer {
-                    Class::Answer
-                } else {
-                    Class::Message
-                };
-                office.give_back(&mut state, class, frame.head.peer, frame.head.id);
-                continue;
-            }
-            Kind::Left => {
-                office.left(&mut state, frame.head.peer);
-                continue;
-            }
-            Kind::Open => {
-                office.open(&mut state, frame.head.id);
-                continue;
-            }
-        }
-        let payload = match frame.body {
-            Body::Inline(bytes) => Ok(Bytes::copy_from_slice(bytes)),
-            Body::Large(length) => {
-                drop(state);
-                let payload = large(files.next(), length);
-                state = office.state();
-                payload
-            }
-        };
-        let Some(from) = state.directory.peer(frame.head.peer) else {
-            continue;
-        };
-        if frame.head.kind.is_answer() {
-            on_answer(office, &mut state, from, &frame, payload);
-        } else {
-            on_message(office, &state, from, &frame, payload);
-        }
-    }
-    Ok(())
-}
-
-fn large(file: Option<OwnedFd>, length: u32) -> Result<Bytes, String> {
-    let file = file.ok_or("this process has no descriptors left")?;
-    let payload = read_sealed(file, length).map_err(|error| error.to_string())?;
-    Ok(payload.into())
-}
-
-/// See [`Kind::Joined`].
-fn joined(frame: &Frame<'_>) -> Peer {
-    let [p0, p1, p2, p3, s0, s1, s2, s3] = frame.head.id.to_le_bytes();
-    let slot = u32::from_le_bytes([s0, s1, s2, s3]).checked_sub(1);
-    Peer {
-        incarnation: frame.head.peer,
-        seat: slot.map_or(Seat::Agent, Seat::Worker),
-        pid: u32::from_le_bytes([p0, p1, p2, p3]),
-    }
-}
-
-fn on_answer(
-    office: &Office,
-    state: &mut State,
-    from: Peer,
-    frame: &Frame<'_>,
-    payload: Result<Bytes, String>,
-) {
-    let request = frame.head.id;
-    state.answer_taken(from.incarnation, office.limits.cost(0, frame.body.len()));
-    // Its number was given out once, and only who was asked may answer: a late or a made-up answer finds nothing.
-    let is_asked = state.pending.get(&request).map(|p| p.asked) == Some(Some(from));
-    if !is_asked {
-        return;
-    }
-    let Some(pending) = state.pending.remove(&request) else {
-        return;
-    };
-    let answer = match (frame.head.kind, payload) {
-        (_, Err(reason)) => Err(RequestError::Lost(reason)),
-        (Kind::Refusal, Ok(reason)) => Err(RequestError::Refused {
-            from,
-            reason: String::from_utf8_lossy(&reason).into_owned(),
-        }),
-        (_, Ok(payload)) => Ok(Reply { from, payload }),
-    };
-    // Whoever asked may have stopped waiting.
-    let _ = pending.answer.send(answer);
-}
-
-fn on_message(
-    office: &Arc<Office>,
-    state: &State,
-    from: Peer,
-    frame: &Frame<'_>,
-    payload: Result<Bytes, String>,
-) {
-    let cost = office.limits.cost(frame.topic.len(), frame.body.len());
-    let room = Room {
-        office: Arc::clone(office),
-        from: from.incarnation,
-        bytes: if frame.head.flags & flag::FREE == 0 {
-            cost
-        } else {
-            0
-        },
-    };
-    let question = (frame.head.kind == Kind::Request).then(|| {
-        Arc::new(Question {
-            office: Arc::clone(office),
-            from,
-            id: frame.head.id,
-            answered: AtomicBool::new(false),
-        })
-    });
-    let payload = match payload {
-        Ok(payload) => payload,
-        Err(reason) => return tracing::warn!("a message from {from} is lost: {reason}"),
-    };
-    let topic = std::str::from_utf8(frame.topic).unwrap_or_default();
-    let message = Message {
-        from,
-        payload,
-        question,
-    };
-    let subscribers = state.topics.get(topic).map_or(&[][..], Vec::as_slice);
-    let Some((last, others)) = subscribers.split_last() else {
-        // Dropped here, a question is answered so, and the room is given back.
-        return;
-    };
-    let room = Arc::new(room);
-    for subscriber in others {
-        let message = Message {
-            from,
-            payload: message.payload.clone(),
-            question: message.question.clone(),
-        };
-        // One that was dropped a moment ago.
-        let _ = subscriber.deliveries.send((message, Arc::clone(&room)));
-    }
-    let _ = last.deliveries.send((message, room));
+    Ok(Some(length))
 }

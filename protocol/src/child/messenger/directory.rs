@@ -8,7 +8,7 @@ use crate::id::Seat;
 use crate::post::{Addressee, Limits};
 
 /// Which of the two windows of a pair: answers must get through although messages fill theirs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Class {
     Message,
     Answer,

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::office::Office;
+use super::payload::Packed;
 use super::{Peer, ReplyError, SendError};
 use crate::post::Kind;
 
@@ -72,7 +73,7 @@ impl Message {
     async fn answer(&self, kind: Kind, payload: Bytes) -> Result<(), ReplyError> {
         let question = self.question.as_ref().ok_or(ReplyError::NotAsked)?;
         // Before it is taken for answered, or nobody would answer at all.
-        let payload = question.office.pack(payload)?;
+        let payload = Packed::new(question.office.limits, payload)?;
         if question.answered.swap(true, Relaxed) {
             return Err(ReplyError::Answered);
         }

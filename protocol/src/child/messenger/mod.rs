@@ -17,15 +17,33 @@
 //! - [`PeerEvent::Joined`] comes before the first message of a process, [`PeerEvent::Left`] after its last.
 //!
 //! Not here: messages to other hosts, and messages that outlive their receiver.
+//!
+//! | file | idea |
+//! |---|---|
+//! | `office` | what all handles share: two locks, and who is woken |
+//! | `state` | whom a message goes to, and what waits to be sent |
+//! | `directory` | who is there, and how much is under way to each; pure |
+//! | `early` | what was sent before egg-ready |
+//! | `requests`, `topics` | who in this process waits for an answer, and who listens to what |
+//! | `aside` | what comes of messages that are taken or dropped |
+//! | `courier` | the task at the socket |
+//! | `intake` | what the frames that it brings mean |
 
+mod aside;
 mod courier;
 mod directory;
+mod early;
 mod error;
+mod intake;
 mod message;
 mod office;
+mod payload;
 mod peer;
 mod replies;
+mod requests;
+mod state;
 mod subscription;
+mod topics;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,7 +62,7 @@ pub use replies::{PeerReply, Replies};
 pub use subscription::Subscription;
 
 use crate::id::Slot;
-use office::Packed;
+use payload::Packed;
 use replies::Asked;
 
 /// Sends messages to other processes of the cluster, and receives theirs. Cheap to clone.
@@ -118,7 +136,7 @@ impl Messenger {
         payload: impl Into<Bytes>,
     ) -> Result<Reach, SendError> {
         self.check(topic)?;
-        let payload = self.office.pack(payload.into())?;
+        let payload = Packed::new(self.office.limits, payload.into())?;
         self.office.send(target, topic, &payload)
     }
 
@@ -229,7 +247,7 @@ impl Messenger {
     ) -> Result<Reply, RequestError> {
         let until = Instant::now() + deadline;
         self.check(topic).map_err(SendError::from)?;
-        let payload = self.office.pack(payload.into())?;
+        let payload = Packed::new(self.office.limits, payload.into())?;
         self.ask(target, topic, &payload)?.wait(until).await
     }
 
@@ -279,7 +297,7 @@ impl Messenger {
     ) -> Result<Replies, RequestError> {
         let until = Instant::now() + deadline;
         self.check(topic).map_err(SendError::from)?;
-        let payload = self.office.pack(payload.into())?;
+        let payload = Packed::new(self.office.limits, payload.into())?;
         let opened = timeout_at(until, self.office.opened()).await;
         opened.map_err(|_| RequestError::Timeout)?;
         let asked = self.office.everybody(target)?;

@@ -10,7 +10,8 @@ use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use super::office::{Answer, Office};
+use super::office::Office;
+use super::requests::Answer;
 use super::{Peer, Reply, RequestError, SendError};
 
 /// A request that was sent. Dropped: its answer is dropped, too.

@@ -8,6 +8,7 @@ use futures_util::Stream;
 use tokio::sync::mpsc;
 
 use super::Message;
+use super::directory::Class;
 use super::office::Office;
 
 /// A message in a subscriber's queue, and the sender's room that it takes.
@@ -70,6 +71,6 @@ pub(super) struct Room {
 
 impl Drop for Room {
     fn drop(&mut self) {
-        self.office.taken(self.from, self.bytes);
+        self.office.taken(self.from, Class::Message, self.bytes);
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use tokio::sync::oneshot::error::TryRecvError;
 
-use super::office::Answer;
+use super::requests::Answer;
 use super::*;
 use crate::id::Seat;
 use crate::post::{Body, Frame, Frames, Head, Kind, Limits, flag};
@@ -68,7 +68,7 @@ impl Desk {
         };
         let (topic, body) = (topic.as_bytes(), Body::Inline(payload));
         Frame { head, topic, body }.write(&mut packet);
-        courier::take_in(&self.office, &packet, Vec::new()).unwrap();
+        intake::take_in(&self.office, &packet, Vec::new()).unwrap();
     }
 
     /// What was sent since the last call.
@@ -257,6 +257,58 @@ fn what_is_sent_early_is_kept_in_order_and_bounded() {
     assert_eq!(kept.count(), 64, "one over the window");
 }
 
+/// Whatever it is meant for, and in what way it is sent.
+#[test]
+fn every_kind_of_early_message_is_kept() {
+    let desk = Desk::new();
+    let messenger = &desk.messenger;
+    let kept = [
+        messenger.broadcast("t", "0"),
+        messenger.send_to_agent("t", "1"),
+        messenger.send_to_workers("t", "2"),
+        messenger.send_to(1, "t", "3"),
+        messenger.send_to_own_side("t", "4"),
+        messenger.send_random("t", "5"),
+    ];
+    assert!(kept.iter().all(|reach| reach.as_ref().unwrap().kept));
+    desk.introduce();
+    let said: Vec<_> = desk
+        .said()
+        .into_iter()
+        .map(|said| (said.2, said.5))
+        .collect();
+    let (random, others) = said.split_last().unwrap();
+    let (all, workers) = (u64::MAX, u64::MAX - 1);
+    let wanted = [
+        (all, "0"),
+        (2, "1"),
+        (workers, "2"),
+        (3, "3"),
+        (workers, "4"),
+    ];
+    let wanted = wanted.map(|(to, text)| (to, format!("\"{text}\"").into_bytes()));
+    assert_eq!(others, wanted);
+    assert!([1, 3, 4].contains(&random.0), "{random:?}");
+}
+
+#[test]
+fn nobody_is_an_error() {
+    let desk = Desk::new();
+    desk.hear(Kind::Open, 0, 0, 0);
+    let send = |target| desk.messenger.send(target, "t", &1).unwrap_err();
+    for target in [
+        Target::All,
+        Target::Workers,
+        Target::RandomWorker,
+        Target::OwnSide,
+        Target::Slot(0),
+        Target::Process(1),
+    ] {
+        assert!(matches!(send(target), SendError::NoSuchPeer(none) if none == target));
+    }
+    assert!(matches!(send(Target::Agent), SendError::AgentUnavailable));
+}
+
 #[test]
 fn a_window_fills_and_is_given_room_back() {
     let desk = Desk::open();
@@ -359,6 +411,47 @@ async fn a_question_is_answered_once_and_never_forgotten() {
     assert!(matches!(message.reply(&1).await, Err(ReplyError::NotAsked)));
 }
 
+/// A handler that fails costs its own question an answer, and no other one.
+#[tokio::test]
+async fn a_handler_that_panics_is_no_answer() {
+    let desk = Desk::open();
+    let mut questions = desk.messenger.subscribe("q").unwrap();
+    desk.hear_payload(Kind::Request, 0, 2, 7, "q", b"1");
+    desk.hear_payload(Kind::Request, 0, 2, 8, "q", b"1");
+    let question = questions.try_next().unwrap();
+    let handler = tokio::spawn(async move {
+        let _question = question;
+        panic!("as a handler may");
+    });
+    assert!(handler.await.is_err());
+    questions.try_next().unwrap().reply(&1).await.unwrap();
+    let mut said: Vec<_> = desk.said().into_iter().map(|s| (s.0, s.3)).collect();
+    said.sort_by_key(|said| said.1);
+    assert_eq!(said, [(Kind::Unanswered, 7), (Kind::Reply, 8)]);
+}
+
+/// Room for answers is given back as that for messages is: in large pieces.
+#[tokio::test]
+async fn room_for_answers_is_given_back_in_large_pieces() {
+    let desk = Desk::open();
+    let cost = LIMITS.cost(0, 1000);
+    let (mut given, mut frames) = (0, 0);
+    for number in 1..=100 {
+        let asked = desk.office.ask(Target::Agent, "t", &text("?"));
+        assert_eq!(asked.unwrap().0, number);
+        desk.hear_payload(Kind::Reply, 0, 2, number, "", &[0; 1000]);
+        for said in desk.said() {
+            if said.0 == Kind::Room {
+                assert_eq!((said.1, said.2), (flag::ANSWER, 2));
+                given += usize::try_from(said.3).unwrap();
+                frames += 1;
+            }
+        }
+        assert!(cost * usize::try_from(number).unwrap() - given < LIMITS.window as usize / 4);
+    }
+    assert!((1..=10).contains(&frames), "{frames}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_request_ends_with_its_deadline_or_with_the_master() {
     let desk = Desk::open();
@@ -368,7 +461,7 @@ async fn a_request_ends_with_its_deadline_or_with_the_master() {
             .request::<_, ()>(Target::Agent, "q", &(), second)
     };
     assert!(matches!(ask().await, Err(RequestError::Timeout)));
-    assert!(desk.office.state().pending.is_empty());
+    assert!(desk.office.state().requests.is_empty());
     let close = async { desk.office.close() };
     let (answer, ()) = tokio::join!(ask(), close);
     assert!(matches!(answer, Err(RequestError::Send(SendError::Closed))));
