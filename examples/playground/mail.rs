@@ -8,12 +8,17 @@
 //! | `note`, `bulk` | noted, in order, for the command `noted`; `bulk` by its length and its sum |
 //! | `echo` | answered with itself |
 //! | `slow` | answered with itself, after so many milliseconds |
+//! | `until` | answered with itself, as soon as there is a file of that name |
 //! | `hold` | never answered |
 //! | `drop` | let go without an answer |
 //! | `refuse` | refused, with the text as the reason |
 //! | `die` | the process ends |
 //! | `book` | a line of the file `PLAYGROUND_BOOK` |
+//! | `ledger` | the same, with the process ids of who sent it and who has it in front |
+//! | `back` | a `note` with the same text goes to just the process that sent it |
+//! | `pid` | answered with the process's id |
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,6 +28,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{fault, trace};
+
+/// Between two looks at something that tells nobody.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// What a process is asked to do.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -57,6 +65,12 @@ pub(crate) enum Command {
         size: usize,
         for_ms: u64,
     },
+    /// Follows commands once it was heard that somebody has come, is leaving or has left.
+    After {
+        what: String,
+        who: String,
+        then: Vec<Command>,
+    },
     /// Lets another process follow a command.
     Let { on: String, then: Box<Command> },
     /// What was heard so far, and by whom.
@@ -79,7 +93,8 @@ pub(crate) struct Mail {
 pub(crate) fn open(messenger: &Messenger) -> Result<Mail, BoxError> {
     let mail = Mail::default();
     for topic in [
-        "note", "bulk", "echo", "slow", "hold", "drop", "refuse", "die", "book", "do",
+        "note", "bulk", "echo", "slow", "until", "hold", "drop", "refuse", "die", "book", "ledger",
+        "back", "pid", "do",
     ] {
         let mut messages = messenger.subscribe(topic)?;
         let (mail, messenger) = (mail.clone(), messenger.clone());
@@ -146,6 +161,15 @@ async fn answer(topic: &str, message: Message, mail: &Mail, messenger: &Messenge
                 message.reply_bytes(message.payload.clone()).await
             });
         }
+        "until" => {
+            let file = PathBuf::from(text());
+            tokio::spawn(async move {
+                while !file.exists() {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                message.reply_bytes(message.payload.clone()).await
+            });
+        }
         "hold" => std::mem::forget(message),
         "refuse" => drop(message.refuse(text()).await),
         "die" => fault::exit(9),
@@ -154,6 +178,14 @@ async fn answer(topic: &str, message: Message, mail: &Mail, messenger: &Messenge
             // What nobody asked for needs no answer.
             drop(message.reply(&booked).await);
         }
+        "ledger" => {
+            let line = format!("{} {} {}", from.pid, std::process::id(), text());
+            // A test misses the line.
+            drop(trace::book(&line));
+        }
+        // It may be gone.
+        "back" => drop(messenger.send(from.into(), "note", &text())),
+        "pid" => drop(message.reply(&std::process::id()).await),
         "do" => {
             let (mail, messenger) = (mail.clone(), messenger.clone());
             tokio::spawn(async move {
@@ -176,6 +208,13 @@ fn note(notes: &Mutex<Vec<Value>>, what: Value) {
 fn noted(notes: &Mutex<Vec<Value>>) -> Value {
     let notes = notes.lock().unwrap_or_else(PoisonError::into_inner);
     Value::Array(notes.clone())
+}
+
+fn has_heard(mail: &Mail, what: &str, who: &str) -> bool {
+    let events = mail.peers.lock().unwrap_or_else(PoisonError::into_inner);
+    events
+        .iter()
+        .any(|event| event[0] == what && event[1] == who)
 }
 
 /// Does it, and says what came of it; an error is `{"error": "..."}`.
@@ -234,6 +273,16 @@ async fn attempt(command: Command, mail: &Mail, messenger: &Messenger) -> Result
         Command::Flood { to, size, for_ms } => {
             flood(messenger, target(&to)?, size, Duration::from_millis(for_ms)).await
         }
+        Command::After { what, who, then } => {
+            while !has_heard(mail, &what, &who) {
+                tokio::time::sleep(PAUSE).await;
+            }
+            let mut done = Vec::new();
+            for command in then {
+                done.push(Box::pin(follow(command, mail, messenger)).await);
+            }
+            Ok(Value::Array(done))
+        }
         Command::Let { on, then } => {
             let deadline = Duration::from_secs(30);
             let answer: Value = messenger
@@ -270,7 +319,8 @@ fn send(
         full += reach.full;
         kept += u32::from(reach.kept);
     }
-    Ok(json!({ "accepted": accepted, "full": full, "kept": kept }))
+    let from = std::process::id();
+    Ok(json!({ "accepted": accepted, "full": full, "kept": kept, "from": from }))
 }
 
 /// Never waits for room, but lets others have the thread now and then.

@@ -43,6 +43,7 @@ pub mod lines;
 pub mod link;
 pub mod listeners;
 pub mod loopback;
+pub mod mail;
 pub mod manager;
 pub mod members;
 pub mod metrics;

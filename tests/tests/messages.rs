@@ -1,74 +1,17 @@
 //! What processes say to each other, as the application sees it.
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     reason = "a test fails by panicking, in its helpers, too"
 )]
 
 use std::time::{Duration, Instant};
 
+use hatchery_tests::mail::{agent_mail, ask, error, mail, mail_on, noted, post, send, texts};
 use hatchery_tests::process::{self, kill};
-use hatchery_tests::{Cluster, http, link, playground, step, wait};
+use hatchery_tests::{Cluster, link, playground, step, wait};
 use rustix::net::{self, SendFlags};
 use rustix::process::Signal;
 use serde_json::{Value, json};
-
-/// Lets the worker in a slot follow a command.
-#[track_caller]
-fn mail(cluster: &Cluster, slot: u32, command: &Value) -> Value {
-    let (mut connection, _) = cluster.connect_to(slot);
-    mail_on(&mut connection, command)
-}
-
-#[track_caller]
-fn mail_on(connection: &mut http::Connection, command: &Value) -> Value {
-    post(connection, command);
-    let response = connection.receive().unwrap();
-    assert_eq!(response.status, 200, "{}", response.text());
-    serde_json::from_slice(&response.body).unwrap()
-}
-
-fn post(connection: &mut http::Connection, command: &Value) {
-    let body = command.to_string();
-    let length = body.len();
-    let head = "POST /mail HTTP/1.1\r\nHost: playground\r\nContent-Type: application/json\r\n";
-    let request = format!("{head}Content-Length: {length}\r\n\r\n{body}");
-    connection.send(request.as_bytes()).unwrap();
-}
-
-/// Lets the agent follow a command, on behalf of the worker in slot 0.
-#[track_caller]
-fn agent_mail(cluster: &Cluster, command: &Value) -> Value {
-    let command = json!({ "do": "let", "on": "agent", "then": command });
-    mail(cluster, 0, &command)
-}
-
-fn send(to: &str, text: &str) -> Value {
-    json!({ "do": "send", "to": to, "topic": "note", "text": text })
-}
-
-fn ask(to: &str, topic: &str, text: &str) -> Value {
-    json!({ "do": "ask", "to": to, "topic": topic, "text": text, "within_ms": 20_000 })
-}
-
-#[track_caller]
-fn error(answer: &Value) -> &str {
-    answer["error"]
-        .as_str()
-        .unwrap_or_else(|| panic!("{answer}"))
-}
-
-/// The texts that the worker in a slot has noted from somebody, in order.
-fn noted(cluster: &Cluster, slot: u32, from: &str) -> Vec<String> {
-    texts(&mail(cluster, slot, &json!({ "do": "noted" })), from)
-}
-
-fn texts(notes: &Value, from: &str) -> Vec<String> {
-    let notes = notes.as_array().unwrap().iter();
-    let mine = notes.filter(|note| note[0] == from);
-    mine.map(|note| note[2].as_str().unwrap().to_owned())
-        .collect()
-}
 
 /// Everybody's notes from one sender: the agent's first, then by slot.
 fn everybodys(cluster: &Cluster, workers: u32, from: &str) -> Vec<Vec<String>> {
@@ -129,19 +72,33 @@ fn each_target_reaches_whom_it_names() {
     }
 }
 
+/// A process, and not whoever has its slot: each gets its own back.
+#[test]
+fn one_process_can_be_meant() {
+    let cluster = playground!().workers(2).start();
+    let back = json!({ "do": "send", "to": "all", "topic": "back", "text": "to you" });
+    assert_eq!(mail(&cluster, 1, &back)["accepted"], 3);
+    for from in ["agent", "worker 0", "worker 1"] {
+        expect_counts(&cluster, from, "to you", [0, 0, 1]);
+    }
+}
+
 #[test]
 fn a_random_worker_is_any_of_them() {
     let cluster = playground!().workers(3).start();
     let command =
         json!({ "do": "send", "to": "random", "topic": "note", "text": "r", "count": 100 });
     assert_eq!(mail(&cluster, 0, &command)["accepted"], 100);
-    wait::expect("a hundred notes, each at one of several", || {
-        let all = everybodys(&cluster, 3, "worker 0");
-        let lengths: Vec<usize> = all.iter().map(Vec::len).collect();
-        lengths[0] == 0
-            && lengths.iter().sum::<usize>() == 100
-            && lengths[1..].iter().all(|length| *length > 5)
-    });
+    assert_eq!(agent_mail(&cluster, &command)["accepted"], 100);
+    for from in ["worker 0", "agent"] {
+        wait::expect("a hundred notes, each at one of several", || {
+            let all = everybodys(&cluster, 3, from);
+            let lengths: Vec<usize> = all.iter().map(Vec::len).collect();
+            lengths[0] == 0
+                && lengths.iter().sum::<usize>() == 100
+                && lengths[1..].iter().all(|length| *length > 5)
+        });
+    }
 }
 
 #[test]
@@ -174,6 +131,47 @@ fn what_is_sent_before_egg_ready_is_delivered_after_it() {
             all.iter().all(|notes| *notes == wanted)
         });
     }
+}
+
+/// A replacement's, too: what it sends in `start` waits until it is told to begin.
+#[test]
+fn what_a_replacement_sends_early_is_delivered_after_its_egg_ready() {
+    let cluster = playground!()
+        .workers(2)
+        .env("PLAYGROUND_EARLY", "50")
+        .start();
+    kill(cluster.worker(1), Signal::KILL);
+    cluster.wait(step("worker-replaced").slot(1));
+    let new = cluster.worker(1);
+    let wanted: Vec<String> = (0..50).map(|n| format!("early {n}")).collect();
+    wait::expect("everything of the new one's, in order", || {
+        let notes = mail(&cluster, 0, &json!({ "do": "noted" }));
+        let notes = notes.as_array().unwrap().iter();
+        let texts = notes.filter(|note| note[1] == new).map(|note| &note[2]);
+        texts.eq(wanted.iter())
+    });
+}
+
+/// What a process has sent arrives, although it is dead before anybody could pass it on.
+#[test]
+fn what_the_dead_have_sent_arrives() {
+    let cluster = playground!().workers(2).start();
+    let (mut sender, _) = cluster.connect_to(0);
+    let (mut receiver, _) = cluster.connect_to(1);
+    cluster.signal(Signal::STOP);
+    let many = json!({ "do": "send", "to": "slot:1", "topic": "note", "text": "", "count": 100 });
+    assert_eq!(mail_on(&mut sender, &many)["accepted"], 100);
+    // Behind it: when that is answered, the others have left the process, too.
+    assert_eq!(sender.whoami().unwrap().slot, 0);
+    kill(cluster.worker(0), Signal::KILL);
+    process::expect_dead(cluster.worker(0));
+    cluster.signal(Signal::CONT);
+    let wanted: Vec<String> = (0..100).map(|n: u32| n.to_string()).collect();
+    wait::expect("all of it, in order", || {
+        let notes = mail_on(&mut receiver, &json!({ "do": "noted" }));
+        texts(&notes, "worker 0") == wanted
+    });
+    cluster.wait(step("worker-replaced").slot(0));
 }
 
 #[test]
@@ -267,6 +265,13 @@ fn large_payloads_arrive_whole_and_too_large_ones_are_refused() {
             })
         });
     }
+    let text = "ä€𝄞".repeat(33_333);
+    assert_eq!(mail(&cluster, 0, &send("slot:1", &text))["accepted"], 1);
+    wait::expect("the text", || {
+        let notes = mail(&cluster, 1, &json!({ "do": "noted" }));
+        let mut notes = notes.as_array().unwrap().iter();
+        notes.any(|note| note[2] == text)
+    });
     let answer = mail(
         &cluster,
         0,
