@@ -59,7 +59,9 @@ impl Office {
         while let Some(order) = link.come() {
             match order {
                 ScheduleOrder::Known(status) => previous.push(status),
-                order => early.push(order),
+                order @ (ScheduleOrder::Asked { .. } | ScheduleOrder::Ended(_)) => {
+                    early.push(order);
+                }
             }
         }
         let host = Host::new(context, voice.clone())?;

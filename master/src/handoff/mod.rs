@@ -33,7 +33,7 @@ mod source;
 use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, mpsc as channel};
+use std::sync::Arc;
 
 use hatchery_protocol::id::{ChildId, Slot};
 use tokio::sync::mpsc;

@@ -56,17 +56,17 @@ pub(super) async fn run_on_one<W: World>(
 ) -> Outcome {
     let patience = Instant::now() + WORKER_WAIT.min(order.timeout);
     loop {
-        match world.on_one(order.clone()).await {
-            Some(outcome) => return outcome,
-            None => tokio::select! {
-                () = tokio::time::sleep(WORKER_RETRY) => {}
-                () = tokio::time::sleep_until(patience) => {
-                    return Outcome::failed("no worker was ready");
-                }
-                () = closing.cancelled() => {
-                    return Outcome::failed("no worker was ready when the agent had to leave");
-                }
-            },
+        if let Some(outcome) = world.on_one(order.clone()).await {
+            return outcome;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(WORKER_RETRY) => {}
+            () = tokio::time::sleep_until(patience) => {
+                return Outcome::failed("no worker was ready");
+            }
+            () = closing.cancelled() => {
+                return Outcome::failed("no worker was ready when the agent had to leave");
+            }
         }
     }
 }
