@@ -101,8 +101,9 @@ pub(super) async fn add(
     Path(count): Path<usize>,
 ) -> Measured {
     let state = context.state();
-    median(count, async || {
-        state.add(KEY, 1).await.map(drop).map_err(failed)
+    median(count, || {
+        let state = state.clone();
+        async move { state.add(KEY, 1).await.map(drop).map_err(failed) }
     })
     .await
 }
@@ -125,9 +126,12 @@ pub(super) async fn invoke(
     Path(count): Path<usize>,
 ) -> Measured {
     let follower = context.follower(LEADER);
-    median(count, async || {
-        let answer: Result<String, _> = follower.invoke("echo", "hello").await;
-        answer.map(drop).map_err(failed)
+    median(count, || {
+        let follower = follower.clone();
+        async move {
+            let answer: Result<String, _> = follower.invoke("echo", "hello").await;
+            answer.map(drop).map_err(failed)
+        }
     })
     .await
 }

@@ -86,20 +86,22 @@ fn rate(count: u64, begun: Instant) -> String {
 }
 
 async fn echo(State(messenger): State<Messenger>, Path(count): Path<usize>) -> Measured {
-    median(count, async || {
-        let answer: Result<String, _> = messenger
-            .request(Target::Agent, "echo", "hello", DEADLINE)
-            .await;
-        answer.map(drop).map_err(failed)
+    median(count, || {
+        let messenger = messenger.clone();
+        async move {
+            let asked = messenger.request(Target::Agent, "echo", "hello", DEADLINE);
+            let answer: Result<String, _> = asked.await;
+            answer.map(drop).map_err(failed)
+        }
     })
     .await
 }
 
 /// The median time of so many calls, one after the other, in microseconds.
-async fn median(
-    count: usize,
-    call: impl AsyncFn() -> Result<(), (StatusCode, String)>,
-) -> Measured {
+async fn median<F>(count: usize, call: impl Fn() -> F) -> Measured
+where
+    F: Future<Output = Result<(), (StatusCode, String)>>,
+{
     let mut times = Vec::with_capacity(count);
     for _ in 0..count {
         let begun = Instant::now();
