@@ -65,18 +65,17 @@ enum Command {
     },
 }
 
-/// Listens to what is said, if `PLAYGROUND_HOSTS` names a file to write it to, and answers who this is.
+/// Listens to what workers say, and agents, if `PLAYGROUND_HOSTS` names a file to write it to, and answers who this is.
 pub(crate) fn listen(context: &WorkerContext) -> Result<(), BoxError> {
     let Some(notes) = Notes::open("PLAYGROUND_HOSTS")? else {
         return Ok(());
     };
     let notes = Arc::new(notes);
     let fleet = context.fleet();
-    tokio::spawn(note(
-        context.clone(),
-        Arc::clone(&notes),
-        fleet.subscribe("said")?,
-    ));
+    for topic in ["said", "here"] {
+        let said = fleet.subscribe(topic)?;
+        tokio::spawn(note(context.clone(), Arc::clone(&notes), said));
+    }
     tokio::spawn(hold(context.clone(), notes, fleet.subscribe("held")?));
     tokio::spawn(introduce(context.clone(), fleet.subscribe("who")?));
     // Taken, and dropped without an answer.

@@ -36,6 +36,7 @@ pub mod event;
 pub mod fifo;
 pub mod fragile;
 pub mod holdings;
+pub mod hosts;
 pub mod http;
 pub mod http2;
 pub mod jobs;

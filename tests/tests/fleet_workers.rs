@@ -5,22 +5,16 @@
     reason = "a test fails by panicking, in its helpers, too"
 )]
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
-use std::time::Duration;
 
+use hatchery_tests::hosts::{
+    ask, ask_at, count, count_while, heard, meet, notes, numbers, say, who,
+};
 use hatchery_tests::process::kill;
 use hatchery_tests::redis::Redis;
-use hatchery_tests::wait::pass;
-use hatchery_tests::{Cluster, Plan, http, playground, step, trace};
+use hatchery_tests::{Cluster, Plan, playground, step, trace};
 use rustix::process::Signal;
-use serde::Deserialize;
 use serde_json::{Value, json};
-
-/// Between some messages and the next.
-const BREATH: Duration = Duration::from_millis(5);
 
 fn alone() -> Plan {
     let plan = playground!();
@@ -37,93 +31,6 @@ fn two(redis: &Redis) -> [Cluster; 2] {
     let hosts = [host(redis).start(), host(redis).start()];
     meet(&hosts);
     hosts
-}
-
-/// Until what either says is heard by all workers of both.
-fn meet(hosts: &[Cluster; 2]) {
-    for (number, speaker) in hosts.iter().enumerate() {
-        let hello = json!(["hello", number]);
-        for cluster in hosts {
-            cluster.expect("all hear it", || {
-                let sent = say(speaker, &hello);
-                assert!(sent["Ok"].is_u64() || is_passing(&sent["Err"]), "{sent}");
-                let heard = heard(cluster);
-                cluster.worker_pids().iter().all(|pid| {
-                    let heard = heard.get(pid);
-                    heard.is_some_and(|all| all.contains(&hello))
-                })
-            });
-        }
-    }
-}
-
-/// What is so for the time of a start or of a hand-over.
-fn is_passing(error: &Value) -> bool {
-    ["disconnected", "agent-unavailable", "unanswered"].contains(&error.as_str().unwrap_or(""))
-}
-
-#[derive(Deserialize)]
-struct Note {
-    pid: u64,
-    from: String,
-    said: Value,
-}
-
-fn notes(cluster: &Cluster) -> Vec<Note> {
-    trace::read(&cluster.plan().path("hosts"))
-}
-
-/// What each worker, by its pid, has heard, in order, without the first greetings.
-fn heard(cluster: &Cluster) -> BTreeMap<u64, Vec<Value>> {
-    let mut heard = BTreeMap::<u64, Vec<Value>>::new();
-    for note in notes(cluster) {
-        heard.entry(note.pid).or_default().push(note.said);
-    }
-    heard
-}
-
-/// The numbers among it.
-fn numbers(cluster: &Cluster) -> BTreeMap<u64, Vec<u64>> {
-    let heard = heard(cluster).into_iter();
-    let numbers = heard.map(|(pid, said)| (pid, said.iter().filter_map(Value::as_u64).collect()));
-    numbers.collect()
-}
-
-/// Has a worker, whichever it is, do something with the fleet.
-#[track_caller]
-fn ask(cluster: &Cluster, command: &Value) -> Value {
-    ask_at(cluster.address(), command)
-}
-
-#[track_caller]
-fn ask_at(address: SocketAddr, command: &Value) -> Value {
-    let body = command.to_string();
-    let head = format!(
-        "POST /fleet HTTP/1.1\r\nHost: playground\r\nConnection: close\r\n\
-         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    );
-    let mut connection = http::connect(address).unwrap();
-    connection.send(head.as_bytes()).unwrap();
-    connection.send(body.as_bytes()).unwrap();
-    let response = connection.receive().unwrap();
-    assert_eq!(response.status, 200, "{}", response.text());
-    serde_json::from_slice(&response.body).unwrap()
-}
-
-fn say(cluster: &Cluster, payload: &Value) -> Value {
-    ask(
-        cluster,
-        &json!({"do": "broadcast", "topic": "said", "payload": payload}),
-    )
-}
-
-fn count(from: u64, to: u64) -> Value {
-    json!({"do": "count", "topic": "said", "from": from, "to": to})
-}
-
-fn who(topic: &str, within_ms: u64) -> Value {
-    json!({"do": "ask", "topic": topic, "within_ms": within_ms})
 }
 
 #[test]
@@ -175,6 +82,35 @@ fn every_worker_of_every_host_hears_it_once_and_in_order() {
 }
 
 #[test]
+fn agents_and_workers_hear_each_other() {
+    let redis = Redis::start(&[]);
+    let talking = || {
+        let plan = host(&redis);
+        let notes = plan.path("fleet");
+        plan.env("PLAYGROUND_FLEET", notes).start()
+    };
+    let hosts = [talking(), talking()];
+    meet(&hosts);
+    // Each agent says its process id, again and again.
+    let agents = hosts.each_ref().map(|cluster| u64::from(cluster.agent()));
+    for cluster in &hosts {
+        cluster.expect("its workers hear both agents", || {
+            let numbers = numbers(cluster);
+            let hears = |pid| agents.iter().all(|agent| numbers[pid].contains(agent));
+            cluster.worker_pids().iter().all(hears)
+        });
+    }
+    let here = json!({"do": "broadcast", "topic": "here", "payload": 42});
+    assert_eq!(ask(&hosts[0], &here), json!({"Ok": 2}));
+    for cluster in &hosts {
+        cluster.expect("its agent hears the worker", || {
+            let notes: Vec<Value> = trace::read(&cluster.plan().path("fleet"));
+            notes.contains(&json!({"heard": 42}))
+        });
+    }
+}
+
+#[test]
 fn a_question_has_one_answer_of_each_host() {
     let redis = Redis::start(&[]);
     let hosts = two(&redis);
@@ -215,28 +151,6 @@ fn assert_whole(numbers: &[u64]) {
     for pair in numbers.windows(2) {
         assert_eq!(pair[0] + 1, pair[1], "{numbers:?}");
     }
-}
-
-/// Says numbers on one host while something happens on the other one. Returns the last number.
-fn count_while(speaker: &Cluster, work: impl FnOnce()) -> u64 {
-    let over = AtomicBool::new(false);
-    let speaker = speaker.address();
-    thread::scope(|scope| {
-        let counting = scope.spawn(|| {
-            let mut last = 0;
-            while !over.load(Relaxed) {
-                let said = ask_at(speaker, &count(last + 1, last + 10));
-                last += 10;
-                assert_eq!(said, json!({"Ok": last}));
-                // No flood: what does not fit in a queue would be lost.
-                pass(BREATH);
-            }
-            last
-        });
-        work();
-        over.store(true, Relaxed);
-        counting.join().unwrap()
-    })
 }
 
 #[test]
