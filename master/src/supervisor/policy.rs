@@ -198,6 +198,48 @@ mod tests {
         assert_eq!(Recycle::default().lifetime(1, 9), None);
     }
 
+    /// However large the jitter: a worker serves a request, and lives for a moment.
+    #[test]
+    fn nothing_is_left_of_no_limit() {
+        for jitter_percent in [0, 100, 250] {
+            let recycle = Recycle {
+                max_requests: 1,
+                max_lifetime: Duration::from_millis(1),
+                jitter_percent,
+                ..Recycle::default()
+            };
+            for incarnation in 1..500 {
+                assert_eq!(recycle.quota(incarnation, 9), Some(1));
+                let lifetime = recycle.lifetime(incarnation, 9);
+                assert_eq!(lifetime, Some(Duration::from_millis(1)));
+            }
+            let recycle = Recycle {
+                max_requests: 1000,
+                ..recycle
+            };
+            let quotas = (1..500).filter_map(|incarnation| recycle.quota(incarnation, 9));
+            assert!(quotas.into_iter().all(|quota| (1..=1000).contains(&quota)));
+        }
+    }
+
+    #[test]
+    fn masters_do_not_act_in_step() {
+        let backoffs = [1, 2].map(|jitter_seed| Backoff {
+            jitter_seed,
+            ..Backoff::default()
+        });
+        let recycle = Recycle {
+            max_requests: 1_000_000,
+            jitter_percent: 10,
+            ..Recycle::default()
+        };
+        for n in 1..50 {
+            let [one, other] = &backoffs;
+            assert_ne!(one.delay(10, n), other.delay(10, n), "seat {n}");
+            assert_ne!(recycle.quota(n, 1), recycle.quota(n, 2), "worker {n}");
+        }
+    }
+
     #[test]
     fn seats_that_die_together_come_back_apart() {
         let backoff = Backoff::default();

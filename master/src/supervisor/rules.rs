@@ -15,6 +15,7 @@ mod news;
 mod orders;
 mod recycling;
 mod reload;
+mod reload_among_deaths;
 mod scaling;
 mod singletons;
 mod stale;

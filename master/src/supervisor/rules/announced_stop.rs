@@ -99,3 +99,17 @@ fn a_start_is_stopped_without_a_delay() {
     bench.spawned("w0").whatever();
     bench.stop().does(&["close listeners", "drain w0 30s"]);
 }
+
+#[test]
+fn what_operators_had_asked_for_is_given_up_at_once() {
+    let mut bench = serving(1);
+    bench.reload(1).whatever();
+    bench.staged(1, 1).does(&["spawn w0.2"]);
+    bench.spawned("w0.2").whatever();
+    let late = "order 1: the application is stopping";
+    bench
+        .stop()
+        .does(&[late, "announce agent", "announce w0", "drain w0.2 30s"]);
+    let late = "order 2: the application is stopping";
+    bench.reload(2).does(&[late]);
+}

@@ -196,3 +196,37 @@ fn more_patience_counts_for_who_is_suspected_already() {
     bench.exits("w0", 0).does(&["order 1: done"]);
     assert_eq!(bench.patience(), Some(TIMEOUT));
 }
+
+/// The reason that was known first is the one that is told.
+#[test]
+fn who_hung_ends_as_one_that_did_although_another_has_its_place() {
+    let mut bench = serving();
+    bench.due_after(seconds(29)).does(&["diagnose w0"]);
+    bench.beats("agent", NOW, 0).whatever();
+    bench.reload(1).whatever();
+    bench.staged(1, 1).does(&["spawn w0.2"]);
+    bench.spawned("w0.2").whatever();
+    bench
+        .due_after(DIAGNOSIS)
+        .does(&["kill w0", "tell agent w0.2: slot 0 down"]);
+    bench.ready("w0.2").whatever();
+    bench.notes();
+    bench.is_killed("w0").whatever();
+    assert_eq!(bench.exit_kinds(), [ExitKind::Hung]);
+    let told = bench.notes();
+    assert!(
+        told.iter().any(|note| note.contains("did not answer")),
+        "{told:?}"
+    );
+}
+
+/// An answer that was under way tells less than what is known already.
+#[test]
+fn what_is_known_to_have_run_is_not_forgotten() {
+    let mut bench = serving();
+    bench.pass(seconds(20));
+    bench.beats("agent", NOW, 0).whatever();
+    bench.beats("w0", seconds(2), 0).does_nothing();
+    bench.beats("w0", seconds(15), 0).does_nothing();
+    bench.due_after(seconds(28)).does(&["diagnose w0"]);
+}

@@ -111,3 +111,47 @@ fn the_agent_is_not_recycled() {
     bench.beats("agent", NOW, 1000).does_nothing();
     bench.has_memory("agent", 5000).does_nothing();
 }
+
+/// It waits for its turn, and then leaves by itself.
+#[test]
+fn a_worn_one_that_leaves_is_replaced_when_it_is_gone() {
+    let mut bench = serving(2);
+    bench.beats("w0", NOW, 100).does(&["spawn w0.2"]);
+    bench.beats("w1", NOW, 100).does_nothing();
+    bench
+        .hook_fails("w1")
+        .does(&["tell agent w0 w0.2: slot 1 down"]);
+    bench.becomes_ready("w0.2").whatever();
+    bench.exits("w0", 0).does_nothing();
+    bench.exits("w1", 1).does(&["spawn w1.2"]);
+}
+
+/// Who holds a seat while it boots is no longer somebody's successor.
+#[test]
+fn the_next_one_does_not_wait_for_a_seat_whose_worn_one_died() {
+    let mut bench = serving(2);
+    bench.beats("w0", NOW, 100).does(&["spawn w0.2"]);
+    bench.exits("w0", 1).whatever();
+    bench.beats("w1", NOW, 100).does(&["spawn w1.2"]);
+}
+
+#[test]
+fn without_limits_nobody_is() {
+    let mut bench = Bench::serving(1);
+    bench.has_memory("w0", u64::MAX).does_nothing();
+    bench.beats("w0", NOW, u64::MAX).does_nothing();
+    assert_eq!(bench.patience(), None);
+}
+
+#[test]
+fn the_first_reason_is_the_one_that_is_told() {
+    let mut bench = serving(2);
+    bench.beats("w0", NOW, 100).does(&["spawn w0.2"]);
+    bench.beats("w1", NOW, 100).does_nothing();
+    bench.has_memory("w1", 1000).does_nothing();
+    bench.becomes_ready("w0.2").whatever();
+    bench.notes();
+    bench.exits("w0", 0).does(&["spawn w1.2"]);
+    let recycling = "recycling worker 1: it has served 100 requests";
+    assert_eq!(bench.notes().last().unwrap(), recycling);
+}

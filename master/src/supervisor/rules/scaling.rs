@@ -1,9 +1,12 @@
 //! More workers, or fewer: at the high end, with addresses ready first and drained last.
 
+use std::time::Duration;
+
+use hatchery_protocol::control::ClusterState;
 use hatchery_protocol::exit::ExitKind;
 
 use super::bench::Bench;
-use crate::supervisor::{Policy, Scale};
+use crate::supervisor::{Policy, Recycle, Scale};
 
 #[test]
 fn more_workers_come_when_the_addresses_are_ready_for_them() {
@@ -172,4 +175,97 @@ fn a_stop_answers_whoever_waits() {
         "drain w0 30s",
     ]);
     bench.slots_ready(2).does_nothing();
+}
+
+/// Whatever became of it before it was given up.
+#[test]
+fn a_slot_that_is_wanted_again_begins_a_new_row() {
+    let mut bench = Bench::serving_with(Policy {
+        recycle: Recycle {
+            max_requests: 100,
+            ..Recycle::default()
+        },
+        ..Bench::policy(2)
+    });
+    bench.beats("w1", Duration::ZERO, 100).does(&["spawn w1.2"]);
+    bench.spawned("w1.2").whatever();
+    bench.exits("w1.2", 1).does(&["spawn w1.3"]);
+    bench.spawned("w1.3").whatever();
+    bench.exits("w1.3", 1).does_nothing();
+    bench.wait().does(&["spawn w1.4"]);
+    bench.spawned("w1.4").whatever();
+    bench.exits("w1.4", 1).does_nothing();
+    assert_eq!(bench.state(), ClusterState::Degraded);
+    bench.scale(1, Scale::Down).whatever();
+    assert_eq!(bench.state(), ClusterState::Ready);
+    bench.scale(2, Scale::Up).does(&[
+        "order 1: a later order, to keep 2, took its place",
+        "spawn w1.5",
+    ]);
+    assert_eq!(bench.state(), ClusterState::Ready);
+    bench.spawned("w1.5").whatever();
+    let done = bench.exits("w1.5", 1).0;
+    assert_eq!(done.last().unwrap(), "spawn w1.6");
+}
+
+#[test]
+fn a_reload_does_not_wait_for_slots_that_are_given_up() {
+    let mut bench = Bench::serving(2);
+    bench.reload(1).whatever();
+    bench.staged(1, 2).does(&["spawn w0.2"]);
+    bench.scale(2, Scale::To(1)).whatever();
+    let done = bench.becomes_ready("w0.2").0;
+    assert_eq!(done.first().unwrap(), "adopt");
+    assert!(
+        !done.iter().any(|what| what.starts_with("spawn")),
+        "{done:?}"
+    );
+}
+
+#[test]
+fn one_may_always_boot() {
+    let mut bench = Bench::serving_with(Policy {
+        booting: 0,
+        ..Bench::policy(2)
+    });
+    bench
+        .exits("w0", 1)
+        .does(&["spawn w0.2", "tell agent w0.2 w1: slot 0 down"]);
+}
+
+#[test]
+fn who_is_sent_away_in_its_start_makes_room_at_once() {
+    let mut bench = Bench::serving_with(Policy {
+        booting: 1,
+        ..Bench::policy(1)
+    });
+    bench.scale(1, Scale::To(2)).whatever();
+    bench.slots_ready(2).does(&["spawn w1"]);
+    bench.spawned("w1").whatever();
+    bench.exits("w0", 1).does(&["tell agent w1: slot 0 down"]);
+    let done = bench.scale(2, Scale::To(1)).0;
+    assert!(done.contains(&"spawn w0.2".to_owned()), "{done:?}");
+}
+
+#[test]
+fn addresses_are_asked_for_one_number_at_a_time() {
+    let mut bench = Bench::serving(1);
+    bench.scale(1, Scale::To(3)).does(&["slots 3"]);
+    let newer = "order 1: a later order, to keep 4, took its place";
+    bench.scale(2, Scale::To(4)).does(&[newer]);
+    bench.slots_ready(2).does_nothing();
+    bench.slots_ready(3).does(&["slots 4"]);
+    bench
+        .slots_ready(4)
+        .does(&["spawn w1", "spawn w2", "spawn w3"]);
+}
+
+#[test]
+fn a_slot_that_is_given_up_in_its_start_is_not_waited_for() {
+    let mut bench = Bench::serving(1);
+    bench.scale(1, Scale::To(2)).whatever();
+    bench.slots_ready(2).does(&["spawn w1"]);
+    bench.spawned("w1").whatever();
+    bench.scale(2, Scale::To(1)).whatever();
+    bench.exits("w1", 0).does(&["slots 1", "order 2: done"]);
 }

@@ -1,6 +1,8 @@
 //! From one agent to the next: what may be done only once is done by one.
 
-use super::bench::Bench;
+use hatchery_protocol::exit::ExitKind;
+
+use super::bench::{Bench, DRAIN, KILL_AFTER};
 
 /// The new agent boots, no worker has been touched.
 fn rolling() -> Bench {
@@ -109,4 +111,41 @@ fn nobody_stands_down_unasked() {
     bench.stood_down("agent").does_nothing();
     bench.exits("agent", 1).whatever();
     bench.stood_down("agent").does_nothing();
+}
+
+/// It has the stop's time for everything.
+#[test]
+fn an_agent_that_stands_down_is_not_pressed_in_a_stop() {
+    let mut bench = standing_down();
+    bench.stop().whatever();
+    assert_eq!(bench.patience(), Some(DRAIN + KILL_AFTER));
+}
+
+#[test]
+fn who_was_killed_for_being_in_the_way_did_not_crash() {
+    let mut bench = standing_down();
+    bench.exits("w0", 0).whatever();
+    bench.wait().whatever();
+    bench.exit_kinds();
+    bench.is_killed("agent").whatever();
+    assert_eq!(bench.exit_kinds(), [ExitKind::Replaced]);
+    // The first death, and not the second in a row.
+    bench
+        .exits("agent.2", 1)
+        .does(&["spawn agent.3", "tell w0.2: no agent"]);
+}
+
+#[test]
+fn a_fresh_agent_that_fails_is_tried_again_more_slowly() {
+    let mut bench = Bench::serving(1);
+    bench.upgrade(1).whatever();
+    bench.successor_is_ready().whatever();
+    bench.stood_down("agent").does(&["commit"]);
+    let done = bench.successor_is_gone().0;
+    assert_eq!(done.last().unwrap(), "spawn agent.2");
+    bench.spawned("agent.2").whatever();
+    bench.exits("agent.2", 1).does(&["spawn agent.3"]);
+    bench.spawned("agent.3").whatever();
+    bench.exits("agent.3", 1).does_nothing();
+    bench.wait().does(&["spawn agent.4"]);
 }

@@ -1,6 +1,9 @@
 //! The order of a start: agent, workers, addresses, egg-ready.
 
+use hatchery_protocol::id::Seat;
+
 use super::bench::Bench;
+use crate::supervisor::{Scale, Supervisor};
 
 #[test]
 fn no_worker_is_spawned_before_the_agent_is_ready() {
@@ -65,4 +68,25 @@ fn every_step_of_a_start_has_a_name() {
             "egg-ready",
         ]
     );
+}
+
+#[test]
+fn a_master_that_takes_over_counts_on_and_keeps_the_number_of_workers() {
+    let mut bench = Bench::new(2);
+    let new = Supervisor::new(Bench::policy(2));
+    bench.supervisor = new.counting_from(7).beginning_with(3);
+    bench.started().whatever();
+    bench.becomes_ready("agent").does(&[
+        "spawn w0",
+        "spawn w1",
+        "spawn w2",
+        "tell w0 w1 w2: agent",
+    ]);
+    for name in ["w0", "w1", "w2"] {
+        bench.becomes_ready(name).whatever();
+    }
+    bench.listening().whatever();
+    assert_eq!(bench.supervisor.wanted_workers(), 3);
+    assert_eq!(bench.seat(Seat::Worker(2)).generation, 7);
+    bench.scale(1, Scale::Up).does(&["slots 4"]);
 }

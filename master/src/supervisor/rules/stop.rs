@@ -185,3 +185,13 @@ fn a_broken_link_ends_a_drain() {
     bench.link_breaks("w0").does(&["kill w0"]);
     bench.is_killed("w0").does(&["drain agent 30s"]);
 }
+
+/// Only the agent has a minimum.
+#[test]
+fn a_worker_that_comes_after_the_deadline_has_no_time() {
+    let mut bench = Bench::serving(1);
+    bench.exits("w0", 1).whatever();
+    bench.stop().does(&["close listeners"]);
+    bench.skip(DRAIN + seconds(1));
+    bench.spawned("w0.2").does(&["drain w0.2 0ns"]);
+}

@@ -201,3 +201,16 @@ fn what_the_new_master_says_out_of_turn_is_not_believed() {
     bench.successor_serves().does_nothing();
     bench.successor_is_gone().does_nothing();
 }
+
+#[test]
+fn a_new_master_is_told_once() {
+    let mut bench = committed();
+    bench.successor_is_ready().does_nothing();
+    let mut bench = launched();
+    bench.due_after(seconds(60)).does(&["end successor"]);
+    bench.stop().does(&[
+        "close listeners",
+        "order 1: the application is stopping",
+        "drain w0 30s",
+    ]);
+}
