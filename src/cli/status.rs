@@ -237,7 +237,7 @@ mod tests {
              ADDRESS         STRATEGY  ACCEPTED\n\
              127.0.0.1:7001  shared        1234\n\
              \n\
-             FLEET      FOR    MEMBERS  LEASES  LOST  SENT  REFUSED  RECEIVED  MISSED  TROUBLE\n\
+             FLEET        FOR  MEMBERS  LEASES  LOST  SENT  REFUSED  RECEIVED  MISSED  TROUBLE\n\
              connected  1m 1s        3       1     2    12        0       345       0  none, last: unreachable\n"
         );
     }
