@@ -50,6 +50,7 @@ pub mod members;
 pub mod metrics;
 pub mod order;
 pub mod outage;
+pub mod pictures;
 pub mod plan;
 pub mod process;
 pub mod redis;
