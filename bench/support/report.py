@@ -15,11 +15,12 @@ HEAD = ("#", "what", "hatchery", "against", "theirs", "ratio", "target", "met")
 
 @dataclass
 class Samples:
-    """One side of a comparison. A sample of None was cut off at `limit`: it is that or more."""
+    """One side of a comparison. A sample of None was cut off at `limit`: it is that or more, which `late` says."""
 
     unit: str
     values: list = field(default_factory=list)
     limit: float = 0.0
+    late: str = "still alive"
 
     def add(self, value):
         self.values.append(value)
@@ -37,10 +38,11 @@ class Samples:
         if not self.values:
             return "-"
         if self.cut_off() == len(self.values):
-            return f"still alive after {self.limit / 1e3:.0f} s ({self.cut_off()} of {len(self.values)})"
+            seconds = self.limit / 1e3 if self.unit == "ms" else self.limit
+            return f"{self.late} after {seconds:.0f} s ({self.cut_off()} of {len(self.values)})"
         numbers = self.numbers()
         text = f"{number(self.median())} {self.unit} ({number(min(numbers))} - {number(max(numbers))})"
-        return text + (f", {self.cut_off()} still alive" if self.cut_off() else "")
+        return text + (f", {self.cut_off()} {self.late}" if self.cut_off() else "")
 
 
 def number(value):
