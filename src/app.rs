@@ -1,5 +1,6 @@
 //! What an author builds in `main`.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::process::ExitCode;
 
@@ -50,6 +51,16 @@ pub struct App {
     pub(crate) version: Option<String>,
     pub(crate) agent: Box<dyn Agent>,
     pub(crate) worker: Option<Box<dyn Worker>>,
+    /// Whether its workers keep the program that its configuration names.
+    pub(crate) keeps_program: bool,
+    pub(crate) commands: Vec<OwnCommand>,
+}
+
+/// A command that is the application's own.
+pub(crate) struct OwnCommand {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    pub(crate) run: fn(&[OsString]) -> ExitCode,
 }
 
 impl App {
@@ -62,6 +73,25 @@ impl App {
             version: None,
             agent: Box::new(NoAgent),
             worker: None,
+            keeps_program: false,
+            commands: Vec::new(),
+        }
+    }
+
+    /// An application whose workers are another program, one that was not written with hatchery: the one that its
+    /// settings name (`program`, or behind `--` on the command line). The program `hatchery` is one; another
+    /// one may have an agent beside the program.
+    ///
+    /// ```no_run
+    /// fn main() -> std::process::ExitCode {
+    ///     hatchery::App::of_program("legacy").run()
+    /// }
+    /// ```
+    #[cfg(feature = "program")]
+    pub fn of_program(name: impl Into<String>) -> Self {
+        Self {
+            keeps_program: true,
+            ..Self::new(name)
         }
     }
 
@@ -83,6 +113,29 @@ impl App {
         self
     }
 
+    /// A command of the application's own beside `start` and the others, as in `myapp migrate`. It is run in a process
+    /// that is nothing else, with the arguments behind its name; `about` is for `--help`.
+    ///
+    /// ```no_run
+    /// use std::process::ExitCode;
+    ///
+    /// # let app = hatchery::App::new("x");
+    /// app.command("migrate", "Bring the database up to date", |arguments| {
+    ///     println!("migrating, as {arguments:?} say");
+    ///     ExitCode::SUCCESS
+    /// })
+    /// # ;
+    /// ```
+    pub fn command(
+        mut self,
+        name: &'static str,
+        about: &'static str,
+        run: fn(&[OsString]) -> ExitCode,
+    ) -> Self {
+        self.commands.push(OwnCommand { name, about, run });
+        self
+    }
+
     /// Does what the command line asks, as whichever process this is, and returns the code to end with.
     ///
     /// Call it first thing in a plain `main`, before there is a second thread or a runtime, and return its
@@ -90,7 +143,7 @@ impl App {
     /// live inside this call, too.
     #[must_use = "return it from `main`"]
     pub fn run(self) -> ExitCode {
-        dispatch::run(self).into()
+        dispatch::run(self)
     }
 }
 

@@ -62,6 +62,11 @@
 //! (`--fleet redis://host:6379`): they send each other messages, see each other, and hold leases on what one
 //! host alone may do. Workers take part through their agent. See [`fleet`], [`Context::fleet`] and `AgentContext::fleet`.
 //!
+//! # Programs that know nothing of hatchery
+//!
+//! With the feature `program`, the workers of an [`App::of_program`](https://docs.rs/hatchery/latest/hatchery/struct.App.html)
+//! are any program that takes its listening sockets from systemd (`LISTEN_FDS`). The command `hatchery run` is that.
+//!
 //! # Logging
 //!
 //! Use [`tracing`](https://docs.rs/tracing); every line comes out with the process it came from. Install a

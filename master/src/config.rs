@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hatchery_protocol::boot::{FleetBoot, HttpLimits, LogFormat, OnMasterDeath};
+use hatchery_protocol::boot::{FleetBoot, HttpLimits, LogFormat, OnMasterDeath, ProgramBoot};
 use hatchery_protocol::post::Limits;
 
 use crate::attributes::ChildAttributes;
@@ -59,6 +59,8 @@ pub struct Config {
     pub messages: Limits,
     /// Where the agent meets those of other hosts, if it is to.
     pub fleet: Option<FleetBoot>,
+    /// The program that workers keep, if they are not the application themselves. The master only carries it.
+    pub program: Option<ProgramBoot>,
     /// What children do when their master dies.
     pub on_master_death: OnMasterDeath,
     /// How log lines look.
@@ -111,6 +113,7 @@ impl Config {
             http,
             messages,
             fleet,
+            program,
             on_master_death,
             log_format,
             log_level,
@@ -156,6 +159,7 @@ impl Config {
             worker_timeout,
             recycle,
             http,
+            program,
             on_master_death,
             log_level,
             ..self.clone()

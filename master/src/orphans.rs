@@ -5,9 +5,11 @@
 //! are not its own children: a `waitpid(-1)` would take away the exit status of a worker.
 
 use std::collections::HashSet;
+use std::fs;
 
+use hatchery_protocol::boot::ENV_SLOT;
 use hatchery_protocol::children;
-use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
 /// Reaps every zombie that is not `known`. Returns how many.
 pub(crate) fn reap(known: &HashSet<Pid>) -> usize {
@@ -17,6 +19,29 @@ pub(crate) fn reap(known: &HashSet<Pid>) -> usize {
         .filter(|pid| !known.contains(pid))
         .filter(|pid| matches!(waitid(WaitId::Pid(*pid), options), Ok(Some(_))))
         .count()
+}
+
+/// Kills those that are left of a program whose keeper was killed, with all that detached itself. A keeper's death
+/// brings them here, and nobody else's are killed: they are known by a variable that their keeper gave them.
+/// Returns how many.
+pub(crate) fn kill_left(known: &HashSet<Pid>) -> usize {
+    children()
+        .into_iter()
+        .filter(|pid| !known.contains(pid) && was_kept(*pid))
+        // Nobody has waited for it yet, so the number is its own.
+        .filter(|pid| kill_process(*pid, Signal::KILL).is_ok())
+        .filter(|pid| waitid(WaitId::Pid(*pid), WaitIdOptions::EXITED).is_ok())
+        .count()
+}
+
+/// Whether a keeper started it, or somebody below. Empty for one that has ended already.
+fn was_kept(pid: Pid) -> bool {
+    let environment = fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero()));
+    let mark = format!("{ENV_SLOT}=");
+    environment.is_ok_and(|variables| {
+        let mut variables = variables.split(|byte| *byte == 0);
+        variables.any(|variable| variable.starts_with(mark.as_bytes()))
+    })
 }
 
 #[cfg(test)]
@@ -45,5 +70,28 @@ mod tests {
         assert!(ours.wait().unwrap().success(), "its status is still there");
         let gone = waitid(WaitId::Pid(id(theirs.id())), WaitIdOptions::EXITED);
         assert!(gone.is_err(), "it was reaped");
+    }
+
+    #[test]
+    fn only_what_a_keeper_left_is_killed() {
+        let sleep = |mark: &str| {
+            let mut command = Command::new("sleep");
+            command.arg("60").env(mark, "0").spawn().unwrap()
+        };
+        let (mut kept, mut other) = (sleep(ENV_SLOT), sleep("OTHER"));
+        let id = |n: u32| Pid::from_raw(n.cast_signed()).unwrap();
+        // All but these two belong to other tests.
+        let ours = [id(kept.id()), id(other.id())];
+        let known = || {
+            children()
+                .into_iter()
+                .filter(|pid| !ours.contains(pid))
+                .collect()
+        };
+        assert_eq!(kill_left(&known()), 1);
+        assert_eq!(kill_left(&known()), 0);
+        assert!(kept.wait().is_err(), "it was waited for");
+        other.kill().unwrap();
+        other.wait().unwrap();
     }
 }

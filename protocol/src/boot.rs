@@ -22,6 +22,8 @@ pub const ENV_ROLE: &str = "HATCHERY_CHILD_ROLE";
 pub const ENV_PROTOCOL: &str = "HATCHERY_CHILD_PROTOCOL";
 /// The master's process id, to be compared with `getppid()`.
 pub const ENV_MASTER: &str = "HATCHERY_CHILD_MASTER";
+/// Set for a program that a worker keeps, and for all below it: the worker's number.
+pub const ENV_SLOT: &str = "HATCHERY_CHILD_SLOT";
 /// Set for a master that was started by `start --daemon`: it reports to whoever started it.
 pub const ENV_LAUNCHER: &str = "HATCHERY_CHILD_LAUNCHER";
 /// Set for a master that was started by another one to take over from it.
@@ -66,6 +68,9 @@ pub struct Boot {
     /// another one for each master.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<u64>,
+    /// The program that a worker keeps, if it is not one itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<ProgramBoot>,
     /// The jobs that the agent's schedules run on workers: a worker has to know them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub jobs: Vec<String>,
@@ -192,6 +197,38 @@ pub struct FleetBoot {
     /// How long a lease lasts without a word of its holder's.
     #[serde(with = "as_millis", rename = "lease_ms")]
     pub lease: Duration,
+}
+
+/// A program that takes its sockets as systemd hands them over, and the worker that keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgramBoot {
+    /// The program and its arguments; at least one word.
+    pub command: Vec<String>,
+    /// Where it is run.
+    pub directory: PathBuf,
+    /// What its environment has beside the master's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub environment: Vec<(String, String)>,
+    /// When it counts as ready.
+    pub readiness: Readiness,
+    /// How long it has to live before it counts as ready without having said so.
+    #[serde(with = "as_millis", rename = "settle_ms")]
+    pub settle: Duration,
+    /// The number of the signal that asks it to finish and leave.
+    pub stop_signal: i32,
+}
+
+/// When a program counts as ready.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Readiness {
+    /// Somebody accepts at every address.
+    #[default]
+    Accept,
+    /// It says so, as sd_notify(3).
+    Notify,
+    /// It is still there after a while.
+    Alive,
 }
 
 /// Which kind of socket a listener is.

@@ -180,8 +180,10 @@ pub fn read_message<'a, M: Deserialize<'a>>(frame: &'a Frame) -> Result<M, Messa
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::attributes::Attributes;
     use crate::diagnosis::RequestInFlight;
     use crate::schedule::{Command, Outcome};
+    use crate::secret::Secret;
 
     fn json<M: Serialize>(message: &M) -> String {
         serde_json::to_string(message).unwrap()
@@ -290,15 +292,24 @@ mod tests {
         }
     }
 
+    fn program() -> crate::boot::ProgramBoot {
+        crate::boot::ProgramBoot {
+            command: vec!["s".into(), "-x".into()],
+            directory: "/d".into(),
+            environment: vec![("A".into(), "b".into())],
+            readiness: crate::boot::Readiness::Accept,
+            settle: Duration::from_secs(1),
+            stop_signal: 15,
+        }
+    }
+
     #[test]
     fn golden_boot() {
-        use crate::attributes::Attributes;
         use crate::boot::{
             ChildSettings, Family, FleetBoot, HttpLimits, Lane, ListenerBoot, LogFormat,
             OnMasterDeath, Source, TlsFiles,
         };
         use crate::id::{ChildId, Seat};
-        use crate::secret::Secret;
 
         let second = Duration::from_secs(1);
         let secret = serde_json::from_str::<Secret>(&json(&[7; 32])).unwrap();
@@ -357,6 +368,7 @@ mod tests {
                 lease: second,
             }),
             host: Some(11),
+            program: Some(program()),
             jobs: vec!["report".into()],
             agent: Some(7),
             workers: vec![Member { slot: 0, pid: 8 }],
@@ -375,7 +387,9 @@ mod tests {
                 r#""post":{"max_message":2,"window":3},"ticket_secret":["#,
                 "7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7",
                 r#"],"fleet":{"address":"redis://r","password_file":"/p","lease_ms":1000},"host":11,"#,
-                r#""jobs":["report"],"agent":7,"workers":[{"slot":0,"pid":8}]}"#
+                r#""program":{"command":["s","-x"],"directory":"/d","environment":[["A","b"]],"readiness":"accept","#,
+                r#""settle_ms":1000,"stop_signal":15},"jobs":["report"],"agent":7,"#,
+                r#""workers":[{"slot":0,"pid":8}]}"#
             )
         );
         let read: ToChild = serde_json::from_str(&json(&boot)).unwrap();

@@ -8,6 +8,7 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use hatchery_protocol::control::Scale;
 
+use crate::app::{App, OwnCommand};
 use crate::config::{self, Layer};
 
 /// What an operator asks. Without a verb it is `start`, and its flags may stand alone.
@@ -24,6 +25,7 @@ pub(super) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
     /// Run the application until it is stopped (the default)
+    #[cfg_attr(feature = "program", command(visible_alias = "run"))]
     Start(Box<Sources>),
     /// Stop the running application in order, and wait until it is gone
     Stop {
@@ -149,13 +151,28 @@ pub(super) struct Sources {
     /// Read settings from this TOML file; environment and flags count more
     #[arg(long, value_name = "FILE", value_parser = config::path_value)]
     pub(super) config: Option<PathBuf>,
+
+    /// The program that each worker runs, and its arguments
+    #[cfg(feature = "program")]
+    #[arg(last = true, value_name = "COMMAND", conflicts_with = "program")]
+    words: Vec<String>,
+}
+
+impl Sources {
+    /// The words behind `--` are a setting like others.
+    #[cfg(feature = "program")]
+    fn settle_program(&mut self) {
+        if !self.words.is_empty() {
+            self.flags.program = Some(std::mem::take(&mut self.words));
+        }
+    }
 }
 
 /// Which running application is meant.
 #[derive(Debug, Args)]
 pub(super) struct Target {
     /// The name it was started with
-    #[arg(long, value_name = "NAME", value_parser = config::check_name)]
+    #[arg(long, visible_alias = "app", value_name = "NAME", value_parser = config::check_name)]
     pub(super) name: Option<String>,
 
     /// The runtime directory it was started with
@@ -176,28 +193,66 @@ impl Target {
                 ..Layer::default()
             },
             config: self.config,
+            #[cfg(feature = "program")]
+            words: Vec::new(),
         }
     }
 }
 
 /// Reads the command line of an application.
 pub(super) fn parse(
-    name: &str,
-    version: Option<&str>,
+    app: &App,
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<Cli, clap::Error> {
     let hatchery = concat!("hatchery ", env!("CARGO_PKG_VERSION"));
-    let version = version.map_or_else(
+    let version = app.version.as_deref().map_or_else(
         || format!("({hatchery})"),
         |version| format!("{version} ({hatchery})"),
     );
     let matches = Cli::command()
-        .name(name.to_owned())
+        .name(app.name.clone())
         .version(version)
-        .about("An application run by hatchery as a master, an agent and workers")
+        .about(if app.keeps_program {
+            "Runs any program that takes LISTEN_FDS as a master and workers: hatchery run -- ./server"
+        } else {
+            "An application run by hatchery as a master, an agent and workers"
+        })
         .long_about(None)
+        .after_help(further(&app.commands))
         .try_get_matches_from(arguments)?;
-    Cli::from_arg_matches(&matches)
+    #[cfg_attr(
+        not(feature = "program"),
+        expect(unused_mut, reason = "it is changed with the feature")
+    )]
+    let mut cli = Cli::from_arg_matches(&matches)?;
+    #[cfg(feature = "program")]
+    {
+        cli.start.settle_program();
+        if let Some(
+            Verb::Start(sources)
+            | Verb::Check(sources)
+            | Verb::PrintConfig(sources)
+            | Verb::SystemdUnit { sources, .. },
+        ) = &mut cli.verb
+        {
+            sources.settle_program();
+        }
+    }
+    Ok(cli)
+}
+
+/// The application's own commands, for `--help`.
+fn further(commands: &[OwnCommand]) -> String {
+    if commands.is_empty() {
+        return String::new();
+    }
+    let lines = commands
+        .iter()
+        .map(|own| format!("  {:<13} {}", own.name, own.about));
+    let lines: Vec<String> = std::iter::once("Further commands:".to_owned())
+        .chain(lines)
+        .collect();
+    lines.join("\n")
 }
 
 #[cfg(test)]
@@ -207,8 +262,7 @@ mod tests {
     fn parsed(line: &str) -> Result<Cli, clap::Error> {
         let arguments = line.split(' ').filter(|word| !word.is_empty());
         parse(
-            "app",
-            Some("1.2.3"),
+            &App::new("app").version("1.2.3"),
             std::iter::once("app").chain(arguments).map(Into::into),
         )
     }
@@ -325,6 +379,35 @@ mod tests {
         }
         let version = parsed("--version").unwrap_err().to_string();
         assert!(version.starts_with("app 1.2.3 (hatchery "), "{version}");
+    }
+
+    #[test]
+    fn commands_of_its_own_stand_in_the_help() {
+        let app = App::new("app").command("migrate", "Bring it up to date", |_| 0.into());
+        let help = parse(&app, ["app", "--help"].map(Into::into)).unwrap_err();
+        let help = help.to_string();
+        assert!(
+            help.contains("Further commands:\n  migrate       Bring it up to date"),
+            "{help}"
+        );
+    }
+
+    #[cfg(feature = "program")]
+    #[test]
+    fn words_behind_the_dashes_are_the_program() {
+        for line in [
+            "run --workers 2 -- ./server --listen x",
+            "start --workers 2 -- ./server --listen x",
+            "--workers 2 -- ./server --listen x",
+            "--workers 2 --program ./server --program --listen --program x",
+        ] {
+            let words = flags(line).program.unwrap();
+            assert_eq!(words, ["./server", "--listen", "x"], "{line}");
+        }
+        let error = parsed("run ./server").unwrap_err().to_string();
+        assert!(error.contains("-- ./server"), "{error}");
+        let error = parsed("run --program a -- b").unwrap_err();
+        assert_eq!(error.exit_code(), 2);
     }
 
     #[test]

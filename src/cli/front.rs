@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use hatchery_master::{Config, Front, Reread};
 
 use super::args::Sources;
-use super::checked;
 use super::start::redirect;
+use super::{Kind, checked};
 use crate::config;
 use crate::logging::Filter;
 
@@ -16,6 +16,8 @@ use crate::logging::Filter;
 pub(super) struct Facade {
     /// The name the program was built with.
     pub(super) app: String,
+    /// Whether its workers keep a program.
+    pub(super) keeps_program: bool,
     /// What its command line said.
     pub(super) sources: Sources,
     /// What was done before there was a master.
@@ -27,8 +29,12 @@ pub(super) struct Facade {
 
 impl Front for Facade {
     fn reread(&mut self) -> Result<Reread, String> {
-        let settings = checked(&self.app, self.sources.clone())
-            .map_err(|failure| failure.sentences.join("\n"))?;
+        let kind = Kind {
+            name: &self.app,
+            keeps_program: self.keeps_program,
+        };
+        let settings =
+            checked(kind, self.sources.clone()).map_err(|failure| failure.sentences.join("\n"))?;
         let (now, then) = (&settings.front, &self.began_with);
         let changes = [
             ("daemon", now.daemon != then.daemon),

@@ -30,7 +30,7 @@ use client::Client;
 /// Does what the command line asks. `started_by` counts for `start`, and tells that this process is to become
 /// the master itself.
 pub(crate) fn run(app: &App, started_by: StartedBy) -> Exit {
-    let cli = match args::parse(&app.name, app.version.as_deref(), std::env::args_os()) {
+    let cli = match args::parse(app, std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version come this way, too.
@@ -117,15 +117,15 @@ impl Failure {
 type Outcome = Result<Exit, Failure>;
 
 fn start(app: &App, sources: Sources, started_by: StartedBy) -> Outcome {
-    if app.worker.is_none() {
+    if app.worker.is_none() && !app.keeps_program {
         return Err(Failure::new(
             Exit::Usage,
             "this application has no worker: give it one with App::worker",
         ));
     }
-    let settings = checked(&app.name, sources.clone())?;
+    let settings = checked(app.into(), sources.clone())?;
     reached(&settings)?;
-    start::run(&app.name, sources, settings, started_by)
+    start::run(app.into(), sources, settings, started_by)
 }
 
 fn schedule(app: &App, verb: ScheduleVerb) -> Outcome {
@@ -141,7 +141,7 @@ fn schedule(app: &App, verb: ScheduleVerb) -> Outcome {
 }
 
 fn check(app: &App, sources: Sources) -> Outcome {
-    let settings = checked(&app.name, sources)?;
+    let settings = checked(app.into(), sources)?;
     reached(&settings)?;
     say::answer("configuration ok");
     Ok(Exit::Orderly)
@@ -177,15 +177,43 @@ fn systemd_unit(app: &str, sources: Sources, sockets: bool, output: Option<PathB
 }
 
 /// The settings, if nothing is wrong with them, alone and together, with the places they name or the certificates there.
-fn checked(app: &str, sources: Sources) -> Result<Settings, Failure> {
-    let (settings, problems) = load(app, sources)?;
+fn checked(kind: Kind<'_>, sources: Sources) -> Result<Settings, Failure> {
+    let (settings, problems) = load(kind.name, sources)?;
     let mut sentences: Vec<String> = problems.iter().map(ToString::to_string).collect();
     sentences.extend(config::contradictions(&settings));
     sentences.extend(config::unusable_attributes(&settings));
     sentences.extend(config::unusable_places(&settings));
     sentences.extend(config::unusable_certificates(&settings));
+    sentences.extend(config::unusable_program(&settings));
     bad_config(sentences)?;
-    Ok(settings)
+    match (kind.keeps_program, settings.config.program.is_some()) {
+        (true, false) => Err(Failure::new(
+            Exit::Usage,
+            "no program is named: write it behind --, as in `hatchery run -- ./server`, or as `program` into the \
+             configuration file",
+        )),
+        (false, true) => Err(Failure::new(
+            Exit::Usage,
+            "this application has workers of its own and runs no other program: leave `program` out",
+        )),
+        (true, true) | (false, false) => Ok(settings),
+    }
+}
+
+/// What an application was built as.
+#[derive(Debug, Clone, Copy)]
+struct Kind<'a> {
+    name: &'a str,
+    keeps_program: bool,
+}
+
+impl<'a> From<&'a App> for Kind<'a> {
+    fn from(app: &'a App) -> Self {
+        Self {
+            name: &app.name,
+            keeps_program: app.keeps_program,
+        }
+    }
 }
 
 /// Looks at what other machines answer. Apart from [`checked`], for it may take seconds, and a running master has to
@@ -207,6 +235,17 @@ fn reach(app: &App, target: Target) -> Result<Client, Failure> {
             .map(ToString::to_string)
             .collect(),
     )?;
+    let said = |key| settings.sources.contains_key(key);
+    if app.keeps_program
+        && settings.config.program.is_none()
+        && !said("name")
+        && !said("runtime_dir")
+    {
+        return Err(Failure::new(
+            Exit::Usage,
+            "which application? Give --app NAME, the name that it was started with, or its --config FILE",
+        ));
+    }
     let config = settings.config;
     Ok(Client::new(config.name, &config.runtime_dir))
 }

@@ -98,7 +98,10 @@ impl Beginning {
             return Err(io::Error::other("it has no command line"));
         }
         let name = arguments.remove(0);
-        if arguments.first().is_some_and(|verb| verb == "start") {
+        if arguments
+            .first()
+            .is_some_and(|verb| verb == "start" || verb == "run")
+        {
             arguments.remove(0);
         }
         let places = environment.iter().find(|(name, _)| name == "PATH");

@@ -168,6 +168,8 @@ mod tests {
                 number: 1,
                 cause: Cause::Asked,
                 started_ms: 0,
+                attempt: 1,
+                elsewhere: false,
             }],
             ..ScheduleStatus::default()
         };

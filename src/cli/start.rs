@@ -11,13 +11,13 @@ use rustix::fs::Mode;
 
 use super::args::Sources;
 use super::front::Facade;
-use super::{Failure, Outcome, say};
+use super::{Failure, Kind, Outcome, say};
 use crate::config::Settings;
 use crate::logging;
 
 /// Runs the master to its end, or, for a daemon, until it is ready.
 pub(super) fn run(
-    app: &str,
+    kind: Kind<'_>,
     sources: Sources,
     settings: Settings,
     started_by: StartedBy,
@@ -54,7 +54,8 @@ pub(super) fn run(
         Failure::new(Exit::Internal, sentence)
     })?;
     let front = Facade {
-        app: app.to_owned(),
+        app: kind.name.to_owned(),
+        keeps_program: kind.keeps_program,
         sources,
         began_with: front,
         log_file,

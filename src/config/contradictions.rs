@@ -27,6 +27,8 @@ pub(crate) fn contradictions(settings: &Settings) -> Vec<String> {
                 .to_owned(),
         );
     }
+    #[cfg(feature = "program")]
+    sentences.extend(super::program::contradictions(settings));
     #[cfg(feature = "fleet")]
     sentences.extend(super::fleet::contradictions(settings));
     let (weights, workers) = (config.weights.0.len(), config.workers);

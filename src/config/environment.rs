@@ -82,6 +82,9 @@ fn read_variable(said: &mut Said, name: &str, value: &str) {
         Form::Text | Form::Number | Form::Time | Form::Size | Form::Switch => {
             said.read(key, value, &source);
         }
+        // One word: what would stand between several may stand in them.
+        #[cfg(feature = "program")]
+        Form::Words => said.read(key, value, &source),
     }
 }
 

@@ -79,6 +79,13 @@ fn read_value(said: &mut Said, key: &Key, value: &Value, source: &Source) {
             .iter()
             .map(|item| item.as_str().map(str::to_owned))
             .collect(),
+        #[cfg(feature = "program")]
+        (Form::Words, Value::String(text)) => Some(vec![text.clone()]),
+        #[cfg(feature = "program")]
+        (Form::Words, Value::Array(items)) if !items.is_empty() => items
+            .iter()
+            .map(|item| item.as_str().map(str::to_owned))
+            .collect(),
         (Form::Numbers, Value::Array(items)) if !items.is_empty() => {
             items.iter().map(number).collect()
         }
@@ -111,6 +118,10 @@ const fn expected(form: Form) -> &'static str {
         Form::Size => "it must be a size like \"64KiB\"",
         Form::Switch => "it must be true or false",
         Form::List => "it must be a string or an array of strings, with at least one of them",
+        #[cfg(feature = "program")]
+        Form::Words => {
+            "it must be an array of strings like [\"./server\", \"-v\"], with at least one of them"
+        }
         Form::Numbers => "it must be an array of numbers like [3, 1], with at least one of them",
     }
 }

@@ -7,12 +7,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hatchery_master::{CpuAffinity, Listen, Strategy};
+#[cfg(feature = "program")]
+use hatchery_protocol::boot::Readiness;
 use hatchery_protocol::boot::{LogFormat, OnMasterDeath};
 use toml::Value;
 
 #[cfg(feature = "fleet")]
 use super::fleet;
 use super::layer::Layer;
+#[cfg(feature = "program")]
+use super::program;
 use super::value::{self, Parsed, Size, Umask, Workers};
 
 /// One setting.
@@ -46,6 +50,9 @@ pub(crate) enum Form {
     Switch,
     /// A string or an array of strings.
     List,
+    /// A string or an array of strings, each taken as it is.
+    #[cfg(feature = "program")]
+    Words,
     /// An array of integers or strings, or one of them; a string may have several, with commas between.
     Numbers,
 }
@@ -151,6 +158,32 @@ pub(crate) const KEYS: &[Key] = &[
     key!(fleet_ca_file, Text, value::path),
     #[cfg(feature = "fleet")]
     key!(fleet_lease, Time, fleet::lease),
+    #[cfg(feature = "program")]
+    Key {
+        read: |layer, text| {
+            let word = program::word(text)?;
+            layer.program.get_or_insert_default().push(word);
+            Ok(())
+        },
+        ..key!(program, Words, no_scalar_word)
+    },
+    #[cfg(feature = "program")]
+    key!(program_dir, Text, value::path),
+    #[cfg(feature = "program")]
+    Key {
+        read: |layer, text| {
+            let variable = program::variable(text)?;
+            layer.program_env.get_or_insert_default().push(variable);
+            Ok(())
+        },
+        ..key!(program_env, Words, no_scalar_variable)
+    },
+    #[cfg(feature = "program")]
+    key!(program_ready, Text, program::readiness),
+    #[cfg(feature = "program")]
+    key!(program_settle, Time, value::duration),
+    #[cfg(feature = "program")]
+    key!(program_stop_signal, Text, program::stop_signal),
     key!(on_master_death, Text, value::on_master_death),
 ];
 
@@ -167,6 +200,18 @@ fn no_scalar_weight(text: &str) -> Parsed<Vec<u32>> {
 /// The same for descriptors.
 fn no_scalar_descriptor(text: &str) -> Parsed<Vec<i32>> {
     value::descriptor(text).map(|fd| vec![fd])
+}
+
+/// The same for words of a command.
+#[cfg(feature = "program")]
+fn no_scalar_word(text: &str) -> Parsed<Vec<String>> {
+    program::word(text).map(|word| vec![word])
+}
+
+/// The same for variables.
+#[cfg(feature = "program")]
+fn no_scalar_variable(text: &str) -> Parsed<Vec<program::Variable>> {
+    program::variable(text).map(|variable| vec![variable])
 }
 
 /// A value as it stands in the file.
@@ -280,6 +325,35 @@ impl Show for Vec<u32> {
 impl Show for Vec<i32> {
     fn show(&self) -> Value {
         Value::Array(self.iter().map(Show::show).collect())
+    }
+}
+
+#[cfg(feature = "program")]
+impl Show for Vec<String> {
+    fn show(&self) -> Value {
+        Value::Array(self.iter().map(Show::show).collect())
+    }
+}
+
+#[cfg(feature = "program")]
+impl Show for Vec<program::Variable> {
+    fn show(&self) -> Value {
+        let text = |variable: &program::Variable| Value::String(variable.to_string());
+        Value::Array(self.iter().map(text).collect())
+    }
+}
+
+#[cfg(feature = "program")]
+impl Show for program::StopSignal {
+    fn show(&self) -> Value {
+        Value::String(self.to_string())
+    }
+}
+
+#[cfg(feature = "program")]
+impl Show for Readiness {
+    fn show(&self) -> Value {
+        Value::String(program::readiness_name(*self).to_owned())
     }
 }
 

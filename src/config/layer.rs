@@ -4,10 +4,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hatchery_master::{CpuAffinity, Listen, Strategy};
+#[cfg(feature = "program")]
+use hatchery_protocol::boot::Readiness;
 use hatchery_protocol::boot::{LogFormat, OnMasterDeath};
 
 #[cfg(feature = "fleet")]
 use super::fleet::{self, FleetAddress};
+#[cfg(feature = "program")]
+use super::program::{self, StopSignal, Variable};
 use super::value::{self, Size, Umask, Workers};
 
 /// The settings that one source gives. Flags, variables and the file all become one of these.
@@ -218,6 +222,37 @@ pub(crate) struct Layer {
     #[cfg(feature = "fleet")]
     #[arg(long, value_name = "TIME", value_parser = fleet::lease)]
     pub(crate) fleet_lease: Option<Duration>,
+
+    /// A word of the command that each worker runs, given once for each: short is to write the command behind --
+    #[cfg(feature = "program")]
+    #[arg(long, value_name = "WORD", value_parser = program::word, allow_hyphen_values = true)]
+    pub(crate) program: Option<Vec<String>>,
+
+    /// Where the program is run [default: the current directory]
+    #[cfg(feature = "program")]
+    #[arg(long, value_name = "DIR", value_parser = value::path)]
+    pub(crate) program_dir: Option<PathBuf>,
+
+    /// A variable of the program's environment, as in PORT=80; may be given several times
+    #[cfg(feature = "program")]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = program::variable)]
+    pub(crate) program_env: Option<Vec<Variable>>,
+
+    /// When the program counts as ready, if it does not say so itself: accept (somebody accepts at every address),
+    /// alive (it is still there after --program-settle), or notify (only when it says READY=1) [default: accept]
+    #[cfg(feature = "program")]
+    #[arg(long, value_name = "WHEN", value_parser = program::readiness)]
+    pub(crate) program_ready: Option<Readiness>,
+
+    /// How long the program has to live before it counts as ready without having said so [default: 1s]
+    #[cfg(feature = "program")]
+    #[arg(long, value_name = "TIME", value_parser = value::duration)]
+    pub(crate) program_settle: Option<Duration>,
+
+    /// The signal that asks the program to finish and leave [default: SIGTERM]
+    #[cfg(feature = "program")]
+    #[arg(long, value_name = "SIGNAL", value_parser = program::stop_signal)]
+    pub(crate) program_stop_signal: Option<StopSignal>,
 
     /// What agent and workers do when the master dies: drain or kill [default: drain]
     #[arg(long, value_name = "ACTION", value_parser = value::on_master_death)]

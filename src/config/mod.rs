@@ -21,6 +21,8 @@ mod key;
 mod layer;
 mod paths;
 mod print;
+#[cfg(feature = "program")]
+mod program;
 mod said;
 mod settings;
 mod source;
@@ -41,6 +43,8 @@ pub(crate) use key::Key;
 pub(crate) use layer::Layer;
 pub(crate) use paths::unusable_places;
 pub(crate) use print::to_toml;
+#[cfg(feature = "program")]
+pub(crate) use program::unusable_program;
 pub(crate) use settings::{Front, Settings};
 pub(crate) use value::{
     name as check_name, path as path_value, scale as scale_value, timeout as timeout_value,
@@ -52,6 +56,12 @@ pub(crate) use source::Source;
 /// Without the feature there is no fleet that could be unusable.
 #[cfg(not(feature = "fleet"))]
 pub(crate) const fn unusable_fleet(_: &Settings) -> Option<String> {
+    None
+}
+
+/// Without the feature no program is named.
+#[cfg(not(feature = "program"))]
+pub(crate) const fn unusable_program(_: &Settings) -> Option<String> {
     None
 }
 

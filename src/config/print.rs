@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::key::KEYS;
+use super::key::{KEYS, Key};
 use super::settings::Settings;
 use super::source::Source;
 
@@ -10,8 +10,14 @@ use super::source::Source;
 pub(crate) fn to_toml(settings: &Settings) -> String {
     let layer = settings.to_layer();
     let mut out = String::new();
-    // `port` never holds a value of its own: it is written as `listen`.
-    for key in KEYS.iter().filter(|key| key.name != "port") {
+    // `port` never holds a value of its own: it is written as `listen`. Few applications are programs.
+    let concerns =
+        |key: &&Key| settings.config.program.is_some() || !key.name.starts_with("program");
+    for key in KEYS
+        .iter()
+        .filter(|key| key.name != "port")
+        .filter(concerns)
+    {
         let name = key.name;
         // A String takes every write.
         let _ = match (key.show)(&layer) {

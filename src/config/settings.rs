@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use hatchery_master::{Address, ChildAttributes, Config, Recycle, RunAs, Weights};
+use hatchery_master::{Address, ChildAttributes, Config, Recycle, RunAs, Strategy, Weights};
 use hatchery_protocol::boot::HttpLimits;
 use hatchery_protocol::post::Limits;
 
@@ -54,8 +54,20 @@ impl Settings {
         let fleet = super::fleet::boot(&layer, cwd);
         #[cfg(not(feature = "fleet"))]
         let fleet = None;
+        #[cfg(feature = "program")]
+        let (program, app) = (
+            super::program::boot(&layer, cwd),
+            super::program::name_of(&layer).unwrap_or_else(|| app.to_owned()),
+        );
+        #[cfg(not(feature = "program"))]
+        let (program, app) = (None, app.to_owned());
+        let strategy = match &program {
+            // A program accepts by itself.
+            Some(_) => Strategy::SHARED,
+            None => Strategy::default(),
+        };
         let workers = layer.workers.unwrap_or(Workers::Auto);
-        let name = layer.name.unwrap_or_else(|| app.to_owned());
+        let name = layer.name.unwrap_or(app);
         let config = Config {
             runtime_dir: absolute(layer.runtime_dir)
                 .unwrap_or_else(|| hatchery_master::default_runtime_dir(&name)),
@@ -72,7 +84,7 @@ impl Settings {
                     listen
                 })
                 .collect(),
-            strategy: layer.strategy.unwrap_or_default(),
+            strategy: layer.strategy.unwrap_or(strategy),
             weights: Weights(layer.weights.unwrap_or_default()),
             children: ChildAttributes {
                 run_as: RunAs {
@@ -111,6 +123,7 @@ impl Settings {
                 window: bytes(layer.message_queue, Limits::default().window),
             },
             fleet,
+            program,
             on_master_death: layer.on_master_death.unwrap_or_default(),
             log_format: layer.log_format.unwrap_or_default(),
             log_level: layer.log_level.unwrap_or_else(|| "info".to_owned()),
@@ -131,6 +144,17 @@ impl Settings {
 
     /// Everything said, as one source would say it.
     pub(crate) fn to_layer(&self) -> Layer {
+        #[cfg_attr(
+            not(feature = "program"),
+            expect(unused_mut, reason = "it is changed with the feature")
+        )]
+        let mut layer = self.without_program();
+        #[cfg(feature = "program")]
+        super::program::tell(self.config.program.as_ref(), &mut layer);
+        layer
+    }
+
+    fn without_program(&self) -> Layer {
         let Config {
             name,
             runtime_dir,
@@ -157,6 +181,7 @@ impl Settings {
             fleet,
             #[cfg(not(feature = "fleet"))]
                 fleet: _,
+            program: _,
             on_master_death,
             log_format,
             log_level,
@@ -215,6 +240,18 @@ impl Settings {
             fleet_ca_file: fleet.as_ref().and_then(|fleet| fleet.ca_file.clone()),
             #[cfg(feature = "fleet")]
             fleet_lease: fleet.as_ref().map(|fleet| fleet.lease),
+            #[cfg(feature = "program")]
+            program: None,
+            #[cfg(feature = "program")]
+            program_dir: None,
+            #[cfg(feature = "program")]
+            program_env: None,
+            #[cfg(feature = "program")]
+            program_ready: None,
+            #[cfg(feature = "program")]
+            program_settle: None,
+            #[cfg(feature = "program")]
+            program_stop_signal: None,
         }
     }
 }

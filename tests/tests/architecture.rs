@@ -90,6 +90,19 @@ fn crates_depend_only_on_what_they_may() {
                 "hatchery",
                 "hatchery-agent",
                 "hatchery-worker",
+                "hatchery-program",
+                "axum",
+                "hyper",
+                "rustls",
+            ],
+        ),
+        (
+            "hatchery-program",
+            vec![
+                "hatchery",
+                "hatchery-master",
+                "hatchery-agent",
+                "hatchery-worker",
                 "axum",
                 "hyper",
                 "rustls",
@@ -250,7 +263,7 @@ const UNSAFE: [&str; 2] = ["protocol/src/sys.rs", "master/src/sys.rs"];
 fn unsafe_code_stands_in_one_file_a_crate() {
     let mut files: Vec<PathBuf> = Vec::new();
     for folder in [
-        "protocol", "master", "agent", "worker", "src", "examples", "tests",
+        "protocol", "master", "agent", "worker", "program", "cli", "src", "examples", "tests",
     ] {
         files.extend(source::rust_files(folder));
     }
@@ -272,7 +285,9 @@ fn unsafe_code_stands_in_one_file_a_crate() {
 /// A wait for any child takes the exit status of a worker away from whoever waits for that worker.
 #[test]
 fn nobody_waits_for_any_child() {
-    for folder in ["protocol", "master", "agent", "worker", "src"] {
+    for folder in [
+        "protocol", "master", "agent", "worker", "program", "cli", "src",
+    ] {
         for file in source::rust_files(folder) {
             let code = source::product_code(&file);
             for word in ["WaitId::All", "waitpid", "waitpgid"] {

@@ -22,6 +22,13 @@ pub(crate) fn proportional(pid: u32) -> Option<u64> {
     Some(kilobytes * 1024)
 }
 
+/// The sum over several processes; `None` if there is none for the first, which is gone then.
+pub(crate) fn together(pids: &[u32], measure: fn(u32) -> Option<u64>) -> Option<u64> {
+    let (first, others) = pids.split_first()?;
+    let others: u64 = others.iter().filter_map(|pid| measure(*pid)).sum();
+    Some(measure(*first)? + others)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -32,5 +39,8 @@ mod tests {
         let (all, part) = (resident(own).unwrap(), proportional(own).unwrap());
         // The kernel counts in batches for each CPU, so one may be a little behind the other.
         assert!(part > 0 && part <= all + (1 << 20), "{part} of {all}");
+        let nobody = 1 << 23;
+        assert!(together(&[own, own, nobody], resident) > Some(all));
+        assert_eq!(together(&[nobody, own], resident), None);
     }
 }

@@ -6,15 +6,18 @@
 //!
 //! | file | idea |
 //! |---|---|
+//! | `family` | who lives below it |
 //! | `memory` | how much a process has |
 //! | `threads` | what each of its threads is doing |
 
+mod family;
 mod memory;
 mod threads;
 
 use std::fs;
 
-pub(crate) use memory::{proportional, resident};
+pub(crate) use family::family;
+pub(crate) use memory::{proportional, resident, together};
 pub(crate) use threads::{Thread, threads};
 
 /// Whether a debugger holds the process.

@@ -5,13 +5,15 @@
 //! measured again, by what is its own (see [`proportional`]), and that is what counts. The second look can
 //! take milliseconds for a large process, so all of it happens on a thread beside the loop, and a round begins
 //! when the one before has ended.
+//!
+//! A worker that keeps a program is small itself; what it keeps counts, with all that lives below it.
 
 use hatchery_protocol::beside::beside;
 use hatchery_protocol::id::{ChildId, Role};
 use tokio::sync::mpsc;
 
 use super::{Input, Shell};
-use crate::proc::{proportional, resident};
+use crate::proc::{family, proportional, resident, together};
 use crate::supervisor::{Event, Recycle};
 
 impl Shell {
@@ -30,13 +32,23 @@ impl Shell {
             .map(|(child, process)| (*child, process.id()))
             .collect();
         let inputs = self.inputs.clone();
-        let work = move || measure(&workers, limit, &inputs);
+        let look: fn(u32) -> Vec<u32> = if self.adopted.config.program.is_some() {
+            family
+        } else {
+            alone
+        };
+        let work = move || measure(&workers, look, limit, &inputs);
         match beside(work) {
             Ok(measuring) => self.measuring = Some(measuring),
             // Memory grows slower than that; the next round is a second away.
             Err(error) => tracing::warn!("the memory of workers cannot be measured now: {error}"),
         }
     }
+}
+
+/// A worker that is the application itself. What it starts is its own affair.
+fn alone(pid: u32) -> Vec<u32> {
+    vec![pid]
 }
 
 /// The lowest limit there is.
@@ -46,12 +58,18 @@ fn lowest(recycle: &Recycle) -> Option<u64> {
 }
 
 /// Reports those that have more than the limit.
-fn measure(workers: &[(ChildId, u32)], limit: u64, inputs: &mpsc::Sender<Input>) {
+fn measure(
+    workers: &[(ChildId, u32)],
+    look: fn(u32) -> Vec<u32>,
+    limit: u64,
+    inputs: &mpsc::Sender<Input>,
+) {
     for (child, pid) in workers {
-        let Some(bytes) = resident(*pid).filter(|bytes| *bytes >= limit) else {
+        let pids = look(*pid);
+        let Some(bytes) = together(&pids, resident).filter(|bytes| *bytes >= limit) else {
             continue;
         };
-        let bytes = proportional(*pid).unwrap_or(bytes);
+        let bytes = together(&pids, proportional).unwrap_or(bytes);
         if bytes < limit {
             continue;
         }
@@ -76,8 +94,9 @@ mod tests {
         let (inputs, mut heard) = mpsc::channel(8);
         let nobody = 1 << 23;
         let has = proportional(own).unwrap();
-        measure(&[(child(0), own), (child(1), nobody)], has / 2, &inputs);
-        measure(&[(child(2), own)], u64::MAX, &inputs);
+        let workers = [(child(0), own), (child(1), nobody)];
+        measure(&workers, alone, has / 2, &inputs);
+        measure(&[(child(2), own)], alone, u64::MAX, &inputs);
         let Ok(Input::Happened(Event::Memory { child: who, bytes })) = heard.try_recv() else {
             panic!("nothing was reported");
         };

@@ -192,6 +192,10 @@ impl Shell {
                 Seat::Worker(_) => None,
             },
             host: config.fleet.is_some().then_some(self.host),
+            program: match child.seat {
+                Seat::Agent => None,
+                Seat::Worker(_) => config.program.clone(),
+            },
             ticket_secret: speaks_tls.then(|| self.ticket_secret.clone()),
             jobs: match child.seat {
                 Seat::Agent => Vec::new(),

@@ -10,7 +10,7 @@ use hatchery_protocol::message::Gauges;
 
 use super::Shell;
 use crate::metrics::{Sums, render};
-use crate::proc::resident;
+use crate::proc::{family, resident, together};
 use crate::process::Process;
 use crate::supervisor::SeatReport;
 
@@ -95,10 +95,19 @@ impl Shell {
             connections: gauges.connections,
             in_flight: gauges.in_flight,
             requests: gauges.requests,
-            rss_bytes: seat.pid.and_then(resident).unwrap_or(0),
+            rss_bytes: seat.pid.and_then(|pid| self.memory_of(pid)).unwrap_or(0),
             lag_ms: millis(gauges.lag),
             last_exit: seat.last_exit,
             last_exit_kind: seat.last_exit_kind,
+        }
+    }
+
+    /// Of a worker, with the program that it keeps.
+    fn memory_of(&self, pid: u32) -> Option<u64> {
+        if self.adopted.config.program.is_some() {
+            together(&family(pid), resident)
+        } else {
+            resident(pid)
         }
     }
 

@@ -45,6 +45,7 @@ impl Shell {
         self.happen(Event::Started);
         loop {
             if let Some(exit) = self.exit {
+                self.reap_orphans();
                 return Remains {
                     exit,
                     control: self.control,
@@ -212,6 +213,10 @@ impl Shell {
         let successor = self.successor.as_ref().map(|successor| successor.pid);
         let children = self.processes.values().map(|process| process.pid);
         let known = children.chain(successor).collect();
+        if self.adopted.config.program.is_some() {
+            // Until nobody is left: who dies leaves its own children to us.
+            while orphans::kill_left(&known) > 0 {}
+        }
         let reaped = orphans::reap(&known);
         if reaped > 0 {
             tracing::debug!("reaped {reaped} orphans");

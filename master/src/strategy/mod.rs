@@ -95,8 +95,9 @@ impl Strategy {
     /// The strategy of an application that says nothing else. Node's default, too.
     pub const ROUND_ROBIN: Self = Self(&round_robin::STRATEGY);
 
-    /// The only way to share a socket that takes no connections.
-    pub(crate) const SHARED: Self = Self(&shared::STRATEGY);
+    /// Workers accept from one socket: the only way for one that takes no connections, and for programs that are
+    /// given sockets.
+    pub const SHARED: Self = Self(&shared::STRATEGY);
 
     /// The name as in `--strategy` and in status.
     pub const fn as_str(self) -> &'static str {

@@ -43,6 +43,12 @@ pub trait Life: Send {
     /// Everyone is ready: begin to work, then the author's `egg_ready`.
     fn egg_ready(&mut self) -> impl Future<Output = Result<(), BoxError>> + Send;
 
+    /// Resolves when the process can do its work no longer, with the reason: for a role whose work may end by
+    /// itself. Dropped and asked for again at any time from readiness to the order to leave.
+    fn broken(&mut self) -> impl Future<Output = BoxError> + Send {
+        std::future::pending()
+    }
+
     /// The author's `stand_down`: end what may run only once. Says whether this process has anything to do
     /// afterwards.
     fn stand_down(&mut self) -> impl Future<Output = Result<StandDown, BoxError>> + Send {
@@ -131,6 +137,10 @@ async fn live<L: Life>(child: &mut Child, life: &mut L) -> Exit {
     let mut exit = Exit::Orderly;
     let order = tokio::select! {
         order = shutdown.ordered() => order,
+        error = life.broken() => {
+            exit = give_up(&shared, name("run"), &*error);
+            shutdown.ordered().await
+        }
         () = shared.egg_ready.cancelled() => {
             tokio::select! {
                 done = run_hook(&shared, name("egg_ready"), limit, life.egg_ready()) => {
@@ -143,7 +153,10 @@ async fn live<L: Life>(child: &mut Child, life: &mut L) -> Exit {
                 () = shutdown.standing_down().cancelled() => {}
             }
             // Cancelled by the order to leave, too: then there is nothing more to wait for.
-            shutdown.standing_down().cancelled().await;
+            tokio::select! {
+                () = shutdown.standing_down().cancelled() => {}
+                error = life.broken() => exit = give_up(&shared, name("run"), &*error),
+            }
             if shutdown.order().is_none() {
                 exit = stand_down(&shared, life, name("stand_down"), exit).await;
             }
@@ -192,6 +205,14 @@ async fn stand_down<L: Life>(shared: &Shared, life: &mut L, name: String, exit: 
             exit
         }
     }
+}
+
+/// Its work has ended by itself: says so, and leaves.
+fn give_up(shared: &Shared, hook: String, error: &(dyn std::error::Error + 'static)) -> Exit {
+    let message = hook::with_sources(error);
+    let exit = fail(shared, &HookError::Failed { hook, message });
+    leave_by_itself(shared, DrainCause::HookFailed);
+    exit
 }
 
 /// Orders this process to leave, in its own time.
