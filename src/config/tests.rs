@@ -349,7 +349,7 @@ fn the_pages_have_every_setting_and_no_other() {
         let path = format!("{}/docs/{page}", env!("CARGO_MANIFEST_DIR"));
         std::fs::read_to_string(path).unwrap()
     };
-    let pages = docs("configuration.md") + &docs("fleet.md");
+    let pages = docs("configuration.md") + &docs("fleet.md") + &docs("run.md");
     let rows: Vec<&str> = pages
         .lines()
         .filter(|line| line.starts_with("| `"))
@@ -367,6 +367,9 @@ fn the_pages_have_every_setting_and_no_other() {
         let name = row.split('`').nth(1).unwrap();
         // Keys of a feature are only here with it.
         let known = key::KEYS.iter().any(|key| key.name == name);
-        assert!(known || name.starts_with("fleet"), "no setting: {row}");
+        let featured = ["fleet", "program"]
+            .iter()
+            .any(|feature| name.starts_with(feature));
+        assert!(known || featured, "no setting: {row}");
     }
 }
