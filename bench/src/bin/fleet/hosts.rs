@@ -78,11 +78,14 @@ impl Hosts {
 
     /// Broadcasts, one after the other: until the last member has each, the quickest first.
     pub(crate) async fn broadcast(&mut self, count: usize) -> Result<Vec<Duration>> {
+        self.connected().await?;
         let sender = self.fleets.first().context("there is a member")?;
+        let everybody = u64::try_from(self.fleets.len())?;
         let mut times = Vec::with_capacity(count);
         for _ in 0..count {
             let sent = Instant::now();
-            sender.broadcast_bytes("news", &PAYLOAD).await?;
+            let reached = sender.broadcast_bytes("news", &PAYLOAD).await?;
+            ensure!(reached == everybody, "only {reached} hosts are connected");
             for ear in &mut self.ears {
                 timeout(LONG, ear.next())
                     .await
@@ -97,13 +100,16 @@ impl Hosts {
     /// So many from several members at once: deliveries in a second. Each sender waits for Redis's word on one before it sends
     /// the next, and no listener's queue is short.
     pub(crate) async fn burst(&mut self, count: usize) -> Result<f64> {
+        self.connected().await?;
+        let everybody = u64::try_from(self.fleets.len())?;
         let began = Instant::now();
         let mut sending = JoinSet::new();
         for fleet in self.fleets.iter().cycle().take(SENDERS) {
             let (fleet, count) = (fleet.clone(), count / SENDERS);
             sending.spawn(async move {
                 for _ in 0..count {
-                    fleet.broadcast_bytes("news", &PAYLOAD).await?;
+                    let reached = fleet.broadcast_bytes("news", &PAYLOAD).await?;
+                    ensure!(reached == everybody, "only {reached} hosts are connected");
                 }
                 anyhow::Ok(count)
             });
