@@ -108,7 +108,11 @@ impl Trace {
 
 /// Where the agent that is in office signs, so that anybody can see that there are never two.
 #[derive(Debug)]
-pub(crate) struct Office(Option<File>);
+pub(crate) struct Office {
+    file: Option<File>,
+    /// Of this agent.
+    incarnation: u64,
+}
 
 impl Office {
     /// Opens `PLAYGROUND_OFFICE`, if it is set.
@@ -116,8 +120,9 @@ impl Office {
     /// # Errors
     ///
     /// The file cannot be opened.
-    pub(crate) fn open() -> Result<Self, BoxError> {
-        Ok(Self(open("PLAYGROUND_OFFICE")?))
+    pub(crate) fn open(incarnation: u64) -> Result<Self, BoxError> {
+        let file = open("PLAYGROUND_OFFICE")?;
+        Ok(Self { file, incarnation })
     }
 
     /// Writes who is in office, and when.
@@ -125,14 +130,16 @@ impl Office {
         #[derive(Serialize)]
         struct Line {
             pid: u32,
+            incarnation: u64,
             ts_ms: i64,
         }
-        let Some(file) = &self.0 else {
+        let Some(file) = &self.file else {
             return;
         };
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
         let line = Line {
             pid: std::process::id(),
+            incarnation: self.incarnation,
             ts_ms: now.tv_sec * 1000 + now.tv_nsec / 1_000_000,
         };
         if let Err(error) = append(file, &line) {

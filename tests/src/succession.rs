@@ -17,6 +17,8 @@ use crate::{process, trace};
 pub struct Signature {
     /// The agent.
     pub pid: u32,
+    /// Its incarnation: within half an hour the system uses a pid again.
+    pub incarnation: u64,
     /// Milliseconds on the host's monotonic clock.
     pub ts_ms: u64,
 }
@@ -108,14 +110,15 @@ impl Cluster {
         let signatures = self.office();
         let mut gone = Vec::new();
         let mut gaps = Vec::new();
+        let who = |signature: &Signature| (signature.pid, signature.incarnation);
         for pair in signatures.windows(2) {
             let [before, after] = pair else { continue };
-            if before.pid != after.pid {
-                gone.push(before.pid);
+            if who(before) != who(after) {
+                gone.push(who(before));
                 gaps.push(after.ts_ms.saturating_sub(before.ts_ms));
             }
             assert!(
-                !gone.contains(&after.pid),
+                !gone.contains(&who(after)),
                 "two in office at once: {before:?} {after:?}"
             );
         }
