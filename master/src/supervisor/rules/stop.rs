@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use hatchery_protocol::exit::ExitKind;
+
 use super::bench::{Bench, DRAIN, KILL_AFTER};
 
 const fn seconds(n: u64) -> Duration {
@@ -194,4 +196,14 @@ fn a_worker_that_comes_after_the_deadline_has_no_time() {
     bench.stop().does(&["close listeners"]);
     bench.skip(DRAIN + seconds(1));
     bench.spawned("w0.2").does(&["drain w0.2 0ns"]);
+}
+
+/// A drain that takes too long is no start that does.
+#[test]
+fn who_did_not_finish_was_killed_and_nothing_else() {
+    let mut bench = Bench::serving(1);
+    bench.stop().whatever();
+    bench.due_after(DRAIN + KILL_AFTER).does(&["kill w0"]);
+    bench.is_killed("w0").whatever();
+    assert_eq!(bench.exit_kinds(), [ExitKind::Signal]);
 }
