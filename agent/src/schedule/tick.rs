@@ -13,6 +13,9 @@ use jiff::{SignedDuration, Timestamp};
 /// How many passed times are counted one by one. Of more nobody needs the number.
 const COUNTED: u64 = 1000;
 
+/// How many changes of a zone's clocks are looked through for one: those of ten years, in most zones.
+const LOOKED_THROUGH: usize = 20;
+
 /// Now, on both clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Moment {
@@ -73,7 +76,11 @@ impl Pulse {
             return None;
         };
         let from = wall.to_zoned(zone.clone());
-        let next = cron.find_next_occurrence(&from, false).ok()?.timestamp();
+        let next = cron.find_next_occurrence(&from, false).or_else(|error| {
+            let behind = behind_a_long_gap(zone, wall).ok_or(error)?;
+            cron.find_next_occurrence(&behind.to_zoned(zone.clone()), true)
+        });
+        let next = next.ok()?.timestamp();
         // The search goes by whole seconds of the wall clock; a rhythm has to move on whatever it finds.
         (next > wall).then_some(next)
     }
@@ -144,6 +151,18 @@ impl Due {
             }
         }
     }
+}
+
+/// The search gives up in a gap of more than two hours. There are some: an island that changes the side of the date line
+/// leaves a whole day out, and that day has no runs.
+fn behind_a_long_gap(zone: &TimeZone, wall: Timestamp) -> Option<Timestamp> {
+    let changes = zone.following(wall).map(|change| change.timestamp());
+    let offset = |at: Timestamp| zone.to_offset(at).seconds();
+    let is_long = |at: &Timestamp| {
+        let before = *at - SignedDuration::from_secs(1);
+        offset(*at) - offset(before) > 2 * 3600
+    };
+    changes.take(LOOKED_THROUGH).find(is_long)
 }
 
 /// Milliseconds since 1970.
