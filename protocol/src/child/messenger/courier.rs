@@ -217,3 +217,6 @@ fn receive(office: &Arc<Office>, socket: &OwnedFd, packet: &mut [u8]) -> io::Res
     take_in(office, bytes, files).map_err(io::Error::other)?;
     Ok(Some(length))
 }
+
+#[cfg(test)]
+mod tests;
