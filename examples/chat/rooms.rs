@@ -116,9 +116,10 @@ async fn tell_others(fleet: FleetClient, mut lines: mpsc::Receiver<Line>) {
         let trouble = fleet.broadcast_elsewhere(TOPIC, &line).await.err();
         // The same again and again says nothing new.
         if trouble != told {
-            match &trouble {
-                Some(error) => tracing::warn!("other hosts do not hear us: {error}"),
-                None => tracing::info!("other hosts hear us again"),
+            if let Some(error) = &trouble {
+                tracing::warn!("other hosts do not hear us: {error}");
+            } else {
+                tracing::info!("other hosts hear us again");
             }
             told = trouble;
         }

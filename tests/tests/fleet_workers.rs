@@ -223,12 +223,12 @@ fn ask_while(hosts: &[Cluster; 2], within_ms: u64, work: impl FnOnce()) -> Value
     let before = hosts.each_ref().map(held);
     let asker = hosts[0].address();
     thread::scope(|scope| {
-        let asked = scope.spawn(move || ask_at(asker, &who("held", within_ms)));
+        let answers = scope.spawn(move || ask_at(asker, &who("held", within_ms)));
         for (cluster, before) in hosts.iter().zip(before) {
             cluster.expect("it is held", || held(cluster) == before + 1);
         }
         work();
-        asked.join().unwrap()
+        answers.join().unwrap()
     })
 }
 

@@ -96,6 +96,7 @@ fn what_is_no_picture_is_refused_with_the_reason() {
     let bomb = encode(&image::RgbImage::new(2000, 2000), ImageFormat::Png);
     assert!(bomb.len() < 100_000, "{}", bomb.len());
     let broad = encode(&image::RgbImage::new(2000, 2000), ImageFormat::Jpeg);
+    let large = vec![0; 1_500_000];
     let mut damaged = png.clone();
     let middle = damaged.len() / 2;
     damaged.splice(middle..middle + 64, [0xaa; 64]);
@@ -132,7 +133,7 @@ fn what_is_no_picture_is_refused_with_the_reason() {
             413,
             "2000 x 2000 pixels are too many",
         ),
-        ("too many bytes", &[0; 1_500_000], 413, "at most 1 MiB"),
+        ("too many bytes", &large, 413, "at most 1 MiB"),
     ];
     for (what, file, status, words) in cases {
         let answer = flip(&cluster, file);
@@ -156,7 +157,8 @@ fn a_picture_in_pieces_is_too_large_when_it_is() {
     let mut connection = cluster.connect();
     let head = b"POST /flip HTTP/1.1\r\nHost: images\r\nTransfer-Encoding: chunked\r\n\r\n";
     connection.send(head).unwrap();
-    let piece = [b"10000\r\n".as_slice(), &[0; 1 << 16], b"\r\n"].concat();
+    let zeros = vec![0; 1 << 16];
+    let piece = [b"10000\r\n".as_slice(), &zeros, b"\r\n"].concat();
     for _ in 0..16 {
         connection.send(&piece).unwrap();
     }

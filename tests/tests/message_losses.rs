@@ -1,6 +1,7 @@
 //! Whoever dies, wherever a question is at that moment: who asked hears what became of it, once, and everybody else goes
 //! on.
 #![expect(
+    clippy::indexing_slicing,
     clippy::unwrap_used,
     reason = "a test fails by panicking, in its helpers, too"
 )]
@@ -291,25 +292,25 @@ fn of_many_who_have_answered_the_dead_have_answered_too() {
     let (mut asking, _) = cluster.connect_to(0);
     let (mut beside, _) = cluster.connect_to(0);
     let (mut witness, _) = cluster.connect_to(2);
-    let (asker, asked) = (cluster.worker(0), [cluster.agent(), cluster.worker(1)]);
-    for pid in asked {
+    let (asker, others) = (cluster.worker(0), [cluster.agent(), cluster.worker(1)]);
+    for pid in others {
         kill(pid, Signal::STOP);
     }
     post(&mut asking, &ask_all("all", "book", "entry"));
     expect_sent(&mut beside, &mut witness, 2, "asked");
     kill(asker, Signal::STOP);
-    for pid in asked {
+    for pid in others {
         kill(pid, Signal::CONT);
     }
     for asked in ["agent", "slot:1"] {
         let answer = mail_on(&mut witness, &ask(asked, "echo", "it has answered"));
         assert_eq!(answer["answer"], "it has answered");
     }
-    for pid in asked {
+    for pid in others {
         kill(pid, Signal::KILL);
     }
-    cluster.wait(step("agent-exited").pid(asked[0]));
-    cluster.wait(step("worker-exited").pid(asked[1]));
+    cluster.wait(step("agent-exited").pid(others[0]));
+    cluster.wait(step("worker-exited").pid(others[1]));
     kill(asker, Signal::CONT);
     let fates = fates(&outcome(&mut asking));
     assert_eq!(fates.len(), 4, "{fates:?}");

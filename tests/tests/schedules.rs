@@ -1,9 +1,4 @@
 //! What is run at certain times: where, how often, and what becomes of it when processes come and go.
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking, in its helpers, too"
-)]
 
 use std::fs;
 

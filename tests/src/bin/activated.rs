@@ -68,6 +68,10 @@ fn park() -> ! {
 /// Returns when the child has left this session.
 fn start_parked() {
     let this = std::env::current_exe().unwrap();
+    #[expect(
+        clippy::zombie_processes,
+        reason = "who goes on after its parent is the point"
+    )]
     let child = Command::new(this).arg("park").spawn().unwrap();
     let id = rustix::process::Pid::from_raw(child.id().cast_signed());
     while rustix::process::getsid(id) != Ok(id.unwrap()) {
