@@ -405,7 +405,10 @@ mod tests {
             assert_eq!(words, ["./server", "--listen", "x"], "{line}");
         }
         let error = parsed("run ./server").unwrap_err().to_string();
-        assert!(error.contains("-- ./server"), "{error}");
+        assert!(
+            error.contains("'./server'") && error.contains("[-- <COMMAND>...]"),
+            "{error}"
+        );
         let error = parsed("run --program a -- b").unwrap_err();
         assert_eq!(error.exit_code(), 2);
     }

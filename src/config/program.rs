@@ -280,7 +280,7 @@ mod tests {
             assert_eq!(said.len(), 1, "{text}: {said:?}");
             assert!(said[0].contains(part), "{said:?}");
         }
-        let (settings, _) = settings("program = './none'");
+        let (settings, _) = settings("program = './none'\nprogram_dir = '/'");
         let said = unusable_program(&settings).unwrap();
         assert!(
             said.contains("cannot be run: there is no program"),

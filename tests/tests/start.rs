@@ -240,6 +240,8 @@ fn children_that_outlive_their_master_for_a_moment_do_not_disturb_the_next_one()
 /// Nothing tells it that its master is gone: the test adopts it, and is of its session, so the kernel does not wake it.
 #[test]
 fn who_was_suspended_when_the_master_died_is_woken_by_the_next_one() {
+    // An adopter of the same session: by one of another the kernel would wake it (setpgid(2), orphaned groups).
+    process::adopt_orphans();
     let cluster = playground!()
         .strategy("shared")
         .listen(unique_address())
