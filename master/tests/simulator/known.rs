@@ -276,9 +276,10 @@ pub(crate) fn longest_recovery(policy: &Policy, pace: &Pace, slots: u32) -> Now 
     (gone + pace.delivery) * (1 + turns) + policy.backoff.cap + boot * (1 + turns)
 }
 
-/// The longest a stop may take: the one deadline, the kill after it, and the agent's own minimum.
+/// The longest a stop may take: the one deadline, the kill after it, and the agent's own minimum. A timer may be late
+/// three times: for the last call, for the workers, for the agent.
 pub(crate) fn longest_stop(policy: &Policy, pace: &Pace) -> Now {
     let workers = policy.drain_timeout.max(pace.spawn).max(LAST_CALL) + policy.kill_after;
     let agent = policy.kill_after * 2;
-    workers + agent + (pace.timer + pace.kill + pace.delivery) * 2
+    workers + agent + pace.timer * 3 + (pace.kill + pace.delivery) * 2
 }
