@@ -73,8 +73,14 @@ fn start_parked() {
         reason = "who goes on after its parent is the point"
     )]
     let child = Command::new(this).arg("park").spawn().unwrap();
-    let id = rustix::process::Pid::from_raw(child.id().cast_signed());
-    while rustix::process::getsid(id) != Ok(id.unwrap()) {
+    let stat = format!("/proc/{}/stat", child.id());
+    // The session, as proc(5) has it: getsid(2) says 0 of one whose leader is outside of the pid namespace.
+    let session = || {
+        let stat = std::fs::read_to_string(&stat).unwrap();
+        let (_, fields) = stat.rsplit_once(") ").unwrap();
+        fields.split(' ').nth(3).map(str::to_owned)
+    };
+    while session() != Some(child.id().to_string()) {
         thread::yield_now();
     }
 }
