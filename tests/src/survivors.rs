@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::io::{self, PipeReader, PipeWriter};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,6 +14,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::process::{self, Process};
 use crate::wait;
+
+/// The writing end has at least this number in the test's own process, and a lower one in whoever is watched.
+/// Tests run side by side: what another one starts has a copy of every descriptor of this process until it
+/// becomes another program, and is not a survivor of this test for that.
+const SET_ASIDE: RawFd = 512;
 
 /// The reading end: who still holds the writing end, if anybody.
 #[derive(Debug)]
@@ -27,6 +32,7 @@ impl Survivors {
     /// A pipe; the writer goes to the one process whose descendants are watched.
     pub fn pipe() -> io::Result<(Self, PipeWriter)> {
         let (reader, writer) = io::pipe()?;
+        let writer = rustix::io::fcntl_dupfd_cloexec(writer, SET_ASIDE)?.into();
         let name = format!("pipe:[{}]", rustix::fs::fstat(&reader)?.st_ino).into();
         Ok((Self { reader, name }, writer))
     }
@@ -67,9 +73,14 @@ impl Survivors {
         let Ok(entries) = fs::read_dir(Path::new(&folder)) else {
             return false;
         };
-        // Not by the number alone: files of other kinds have numbers, too.
+        let is_low = |entry: &fs::DirEntry| {
+            let number = entry.file_name().to_str().and_then(|n| n.parse().ok());
+            number.is_some_and(|number: RawFd| number < SET_ASIDE)
+        };
+        // Not by the number of the pipe alone: files of other kinds have numbers, too.
         entries
             .flatten()
+            .filter(is_low)
             .any(|entry| fs::read_link(entry.path()).is_ok_and(|name| name == self.name))
     }
 }
