@@ -116,14 +116,14 @@ impl<O> Reactor<O> {
         self.untold.push(event);
     }
 
-    /// Tells the control loop what there is.
+    /// Tells the control loop what there is, in the order of the reports.
     pub(crate) fn tell(&mut self) {
-        let inputs = &self.inputs;
-        let busy = |event: &Event| {
-            let told = inputs.try_send(Input::Happened(event.clone()));
-            matches!(told, Err(TrySendError::Full(_)))
+        let room = |event: &&Event| {
+            let told = self.inputs.try_send(Input::Happened((*event).clone()));
+            !matches!(told, Err(TrySendError::Full(_)))
         };
-        self.untold.retain(busy);
+        let told = self.untold.iter().take_while(room).count();
+        self.untold.drain(..told);
     }
 
     /// Whether everything has been told.

@@ -11,13 +11,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::fcntl_dupfd_cloexec;
 
 use crate::process::{self, Process};
 use crate::wait;
 
-/// The writing end has at least this number in the test's own process, and a lower one in whoever is watched.
-/// Tests run side by side: what another one starts has a copy of every descriptor of this process until it
-/// becomes another program, and is not a survivor of this test for that.
+/// Both ends have at least this number in the test's own process, and the writing end a lower one in whoever is
+/// watched. Tests run side by side: what another one starts has a copy of every descriptor of this process until
+/// it becomes another program, and is not a survivor of this test for that.
 const SET_ASIDE: RawFd = 512;
 
 /// The reading end: who still holds the writing end, if anybody.
@@ -32,7 +33,8 @@ impl Survivors {
     /// A pipe; the writer goes to the one process whose descendants are watched.
     pub fn pipe() -> io::Result<(Self, PipeWriter)> {
         let (reader, writer) = io::pipe()?;
-        let writer = rustix::io::fcntl_dupfd_cloexec(writer, SET_ASIDE)?.into();
+        let reader = fcntl_dupfd_cloexec(reader, SET_ASIDE)?.into();
+        let writer = fcntl_dupfd_cloexec(writer, SET_ASIDE)?.into();
         let name = format!("pipe:[{}]", rustix::fs::fstat(&reader)?.st_ino).into();
         Ok((Self { reader, name }, writer))
     }
