@@ -40,7 +40,8 @@ impl Exec {
     /// there is a second thread.
     pub fn detect() -> Option<Self> {
         let keeper = take_variable(ENV_KEEPER)?;
-        let keeper = keeper.parse().ok().and_then(Pid::from_raw);
+        let number = keeper.parse().ok().filter(|number: &i32| *number > 0);
+        let keeper = number.and_then(Pid::from_raw);
         Some(Self { keeper })
     }
 
