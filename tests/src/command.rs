@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -30,7 +31,13 @@ impl Ran {
 
 /// Runs a command to its end, however much it writes; kills it when it takes too long.
 #[track_caller]
-pub fn run(mut command: Command) -> Ran {
+pub fn run(command: Command) -> Ran {
+    run_within(PATIENCE, command)
+}
+
+/// As [`run`], for commands that take longer.
+#[track_caller]
+pub fn run_within(patience: Duration, mut command: Command) -> Ran {
     let (out, err) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
     command
         .stdout(Stdio::from(out.try_clone().unwrap()))
@@ -38,7 +45,7 @@ pub fn run(mut command: Command) -> Ran {
     let mut child = command.spawn().unwrap();
     let shown = format!("{command:?}");
     drop(command);
-    let status = wait::until(PATIENCE, || child.try_wait().unwrap());
+    let status = wait::until(patience, || child.try_wait().unwrap());
     let read = |file: fs::File| {
         use io::{Read as _, Seek as _};
         let mut file = file;
@@ -51,7 +58,7 @@ pub fn run(mut command: Command) -> Ran {
     let Some(status) = status else {
         child.kill().unwrap();
         child.wait().unwrap();
-        panic!("{shown} did not end within {PATIENCE:?}\n{stdout}\n{stderr}");
+        panic!("{shown} did not end within {patience:?}\n{stdout}\n{stderr}");
     };
     Ran {
         code: status.code(),

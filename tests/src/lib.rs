@@ -54,6 +54,7 @@ pub mod pictures;
 pub mod plan;
 pub mod process;
 pub mod redis;
+pub mod scaffold;
 pub mod source;
 pub mod succession;
 pub mod survivors;
