@@ -4,11 +4,13 @@
 //!   a cluster; `hatchery status --app server` and the other verbs are those of every application.
 //! - `hatchery import pm2 FILE` makes such a configuration out of PM2's.
 //! - `hatchery new NAME` makes an application to begin with.
+//! - `hatchery dev` builds the application of the folder, runs it, and reloads it as it is written.
 //!
 //! It is thin: running is the facade's `App::of_program`, of which this is the one without an agent of its own. A library
 //! only so that the tests of the workspace can start it.
 #![forbid(unsafe_code)]
 
+mod dev;
 mod import;
 mod new;
 
@@ -28,6 +30,11 @@ pub fn run() -> ExitCode {
             "new",
             "Make an application to begin with: hatchery new shop",
             new::run,
+        )
+        .command(
+            "dev",
+            "Build and run the application of this folder, and reload it when it changes",
+            dev::run,
         )
         .run()
 }

@@ -1,6 +1,6 @@
 //! What to start, and how.
 
-mod launch;
+pub(crate) mod launch;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};

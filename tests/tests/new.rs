@@ -1,16 +1,20 @@
-//! `hatchery new`: what it makes compiles and passes its own tests.
+//! `hatchery new`: what it makes compiles, passes its own tests and is developed with `hatchery dev`.
 #![expect(
     clippy::unwrap_used,
     reason = "a test fails by panicking, in its helpers, too"
 )]
 
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use hatchery_tests::command::{Ran, run};
 use hatchery_tests::plan::bare;
-use hatchery_tests::scaffold::{run_cargo, scaffold, target_folder};
+use hatchery_tests::scaffold::{
+    BUILD, build_environment, cargo, run_cargo, scaffold, target_folder,
+};
+use hatchery_tests::{Developing, http};
 
 const HATCHERY: &str = env!("CARGO_BIN_EXE_hatchery-command");
 
@@ -58,6 +62,51 @@ fn the_unit_is_what_the_program_prints(folder: &Path) {
     // Its first line is about the file.
     let directives = |text: &str| text.lines().skip(1).map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(directives(&unit), directives(&printed));
+}
+
+#[test]
+fn a_new_application_is_reloaded_as_it_is_written() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = scaffold(HATCHERY, place.path(), "my-shop");
+    let mut environment = build_environment();
+    environment.push(("CARGO", cargo()));
+    let developing = Developing::begin(HATCHERY, &folder, &["--offline"], environment, BUILD);
+    let address = developing.address();
+    answers_with(&developing, address, "\"visitor\"");
+
+    let worker = folder.join("src/worker.rs");
+    change(&worker, "\"visitor\"", "\"guest\"");
+    answers_with(&developing, address, "\"guest\"");
+
+    change(&worker, "\"guest\"", "\"nobody\" nonsense");
+    developing.expect_words("the build failed; waiting for a change", 1);
+    let stderr = developing.stderr();
+    assert!(stderr.contains("src/worker.rs:"), "the compiler says where");
+    answers_with(&developing, address, "\"guest\"");
+
+    change(&worker, "\"nobody\" nonsense", "\"friend\"");
+    answers_with(&developing, address, "\"friend\"");
+
+    developing.interrupt();
+    assert_eq!(developing.ends().code(), Some(0));
+    developing.leaves_nobody();
+}
+
+fn change(file: &Path, from: &str, to: &str) {
+    let text = fs::read_to_string(file).unwrap();
+    assert!(text.contains(from), "{text}");
+    fs::write(file, text.replace(from, to)).unwrap();
+}
+
+/// Asks until an answer has this word. All are answered meanwhile.
+#[track_caller]
+fn answers_with(developing: &Developing, address: SocketAddr, word: &str) {
+    let found = developing.until(|| {
+        let answer = http::get(address, "/").unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.text().contains(word).then_some(())
+    });
+    assert!(found.is_some(), "no answer has {word}");
 }
 
 #[test]

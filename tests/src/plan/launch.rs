@@ -16,7 +16,7 @@ use crate::survivors::Survivors;
 /// because that is the one descriptor that leaks into no other test's processes on the way.
 ///
 /// Should the test itself be killed, the master is, too; and then its children leave as they should.
-const SHELL: &str = r#"exec 9<&0 </dev/null; exec setpriv --pdeathsig KILL -- "$@""#;
+pub(crate) const SHELL: &str = r#"exec 9<&0 </dev/null; exec setpriv --pdeathsig KILL -- "$@""#;
 /// As [`SHELL`], with descriptors that came as standard output and standard error and become those of
 /// `LISTEN_FDS`. The two streams go where [`Plan::launch`] lets them go otherwise.
 const ACTIVATING_SHELL: &str = r#"exec 9<&0 </dev/null 3<&1 4<&2 1>>stdout 2>>stderr
@@ -161,7 +161,7 @@ pub fn bare(program: &str) -> Command {
 }
 
 /// Takes away what the environment of the one who runs the tests would tell a cluster.
-fn clean_environment(command: &mut Command) {
+pub(crate) fn clean_environment(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if FOREIGN_PREFIXES
