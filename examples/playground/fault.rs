@@ -46,6 +46,20 @@ impl Fault {
     }
 }
 
+/// Stands still for ever while the file that `PLAYGROUND_MUTE_FILE` names holds this process's role: as one does
+/// whose disk does not answer, and whose `main` has not begun.
+pub(crate) fn before_everything() {
+    let file = std::env::var_os("PLAYGROUND_MUTE_FILE");
+    let role = std::env::var("HATCHERY_CHILD_ROLE");
+    if let (Some(file), Ok(role)) = (file, role)
+        && std::fs::read_to_string(file).is_ok_and(|mute| mute == role)
+    {
+        loop {
+            std::thread::park();
+        }
+    }
+}
+
 impl FromStr for Fault {
     type Err = String;
 

@@ -28,6 +28,7 @@ use std::process::ExitCode;
 use hatchery::App;
 
 fn main() -> ExitCode {
+    fault::before_everything();
     App::new("playground")
         .agent(agent::PlaygroundAgent::default())
         .worker(worker::PlaygroundWorker::default())

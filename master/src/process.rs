@@ -190,7 +190,9 @@ async fn read(
                 }
                 continue;
             }
-            Ok(Some(FromChild::Hello { version })) if version == PROTOCOL_VERSION => continue,
+            Ok(Some(FromChild::Hello { version })) if version == PROTOCOL_VERSION => {
+                Event::Hello { child }
+            }
             Ok(Some(FromChild::Hello { version })) => Event::LinkBroken {
                 child,
                 reason: format!(

@@ -68,7 +68,7 @@ pub enum ExitKind {
     Code,
     /// A signal ended it that the master did not send.
     Signal,
-    /// Its `start` took too long.
+    /// Its `start` took too long, or it did not even get as far as that in this time.
     StartTimeout,
     /// Its runtime or its process did not answer for too long.
     Hung,

@@ -54,6 +54,12 @@ impl Supervisor {
         }
     }
 
+    pub(super) fn on_hello(&mut self, child: ChildId) {
+        if let Some(process) = self.process(child) {
+            process.said_hello = true;
+        }
+    }
+
     pub(super) fn on_ready(&mut self, now: Now, child: ChildId, out: &mut Vec<Action>) {
         let healing = self.is_serving();
         let Some(process) = self.process(child) else {

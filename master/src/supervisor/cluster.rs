@@ -155,6 +155,7 @@ impl Supervisor {
             Event::Started => self.on_started(out),
             Event::Spawned { child, pid } => self.on_spawned(now, child, pid, out),
             Event::SpawnFailed { child, error } => self.on_spawn_failed(now, child, &error, out),
+            Event::Hello { child } => self.on_hello(child),
             Event::Ready { child } => self.on_ready(now, child, out),
             Event::HookFailed { child, message } => self.on_hook_failed(now, child, message),
             Event::LinkBroken { child, reason } => {

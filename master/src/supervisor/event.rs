@@ -33,6 +33,11 @@ pub enum Event {
         /// What the system said.
         error: String,
     },
+    /// A child knows what it is to be, and says so: what it does next is its `start`.
+    Hello {
+        /// Which.
+        child: ChildId,
+    },
     /// A child's `start` returned.
     Ready {
         /// Which.

@@ -94,24 +94,22 @@ impl Supervisor {
             return;
         };
         let late = |deadline: Option<Now>| deadline.is_some_and(|deadline| deadline <= now);
-        let overdue: Vec<(ChildId, Phase)> = place
+        let overdue: Vec<(ChildId, Option<ExitKind>, String)> = place
             .processes()
             .filter(|process| late(process.deadline()))
-            .map(|process| (process.id, process.phase))
+            .map(|process| match process.phase {
+                Phase::Draining { .. } => {
+                    let cause = "it did not finish in time and was killed".to_owned();
+                    (process.id, None, cause)
+                }
+                Phase::Spawning | Phase::Booting { .. } | Phase::Ready { .. } | Phase::Killed => {
+                    let cause = too_slow(seat, process.said_hello);
+                    (process.id, Some(ExitKind::StartTimeout), cause)
+                }
+            })
             .collect();
-        for (child, phase) in overdue {
-            let (fate, cause) = match (phase, seat) {
-                (Phase::Draining { .. }, _) => (None, "it did not finish in time and was killed"),
-                (_, Seat::Agent) => (
-                    Some(ExitKind::StartTimeout),
-                    "Agent::start did not finish within its start timeout and was killed",
-                ),
-                (_, Seat::Worker(_)) => (
-                    Some(ExitKind::StartTimeout),
-                    "Worker::start did not finish within its start timeout and was killed",
-                ),
-            };
-            self.kill(child, fate, cause.to_owned(), out);
+        for (child, fate, cause) in overdue {
+            self.kill(child, fate, cause, out);
         }
     }
 
@@ -241,6 +239,23 @@ impl Supervisor {
                 }
             }
         }
+    }
+}
+
+/// Why a process is killed that had its start timeout. Who has not even said hello stands still where its author's
+/// `start` cannot be blamed.
+fn too_slow(seat: Seat, said_hello: bool) -> String {
+    let hook = match seat {
+        Seat::Agent => "Agent::start",
+        Seat::Worker(_) => "Worker::start",
+    };
+    if said_hello {
+        format!("{hook} did not finish within its start timeout and was killed")
+    } else {
+        format!(
+            "it did not get as far as {hook} within its start timeout and was killed: look at the disk that it is \
+             loaded from, and at what `main` does before `App::run`"
+        )
     }
 }
 

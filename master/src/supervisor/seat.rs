@@ -51,6 +51,8 @@ pub(super) struct Occupant {
     pub(super) generation: Generation,
     pub(super) pid: Option<u32>,
     pub(super) phase: Phase,
+    /// Whether it came as far as its `start`.
+    pub(super) said_hello: bool,
     /// Since when it was ready, if it ever was. Outlives the phase, for the backoff.
     pub(super) ready_since: Option<Now>,
     /// Why it is about to be gone, when the master knows before the exit status tells.
@@ -193,6 +195,7 @@ impl Place {
             generation,
             pid: None,
             phase: Phase::Spawning,
+            said_hello: false,
             ready_since: None,
             cause: None,
             fate: None,

@@ -100,6 +100,7 @@ impl Judge {
             | Event::StoodDown { .. }
             | Event::UpgradeRequested { .. }
             | Event::Successor(_)
+            | Event::Hello { .. }
             | Event::Tick => self.hears_more(now, event),
         }
         self.find_truth();
@@ -152,6 +153,7 @@ impl Judge {
             Event::Started
             | Event::Spawned { .. }
             | Event::SpawnFailed { .. }
+            | Event::Hello { .. }
             | Event::Ready { .. }
             | Event::HookFailed { .. }
             | Event::LinkBroken { .. }

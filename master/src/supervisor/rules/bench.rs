@@ -169,6 +169,11 @@ impl Bench {
         self.feed(Event::SpawnFailed { child, error })
     }
 
+    pub(super) fn says_hello(&mut self, name: &str) -> Done {
+        let child = self.id(name);
+        self.feed(Event::Hello { child })
+    }
+
     pub(super) fn ready(&mut self, name: &str) -> Done {
         let child = self.id(name);
         self.feed(Event::Ready { child })

@@ -1,5 +1,7 @@
 //! Before egg-ready, the first failure ends everything: in order, with code 3, saying who and why.
 
+use hatchery_protocol::exit::ExitKind;
+
 use super::bench::{AGENT_START, Bench, KILL_AFTER, MARGIN, WORKER_START};
 use crate::supervisor::Status;
 
@@ -182,6 +184,7 @@ fn a_start_that_takes_too_long_is_killed() {
     let mut bench = Bench::new(1);
     bench.started().whatever();
     bench.spawned("agent").whatever();
+    bench.says_hello("agent").does_nothing();
     bench.due_after(AGENT_START + MARGIN).does(&["kill agent"]);
     bench
         .is_killed("agent")
@@ -194,6 +197,7 @@ fn a_start_that_takes_too_long_is_killed() {
 
     let mut bench = Bench::booting(2);
     bench.ready("w0").whatever();
+    bench.says_hello("w1").does_nothing();
     bench.due_after(WORKER_START + MARGIN).does(&["kill w1"]);
     bench
         .is_killed("w1")
@@ -203,6 +207,50 @@ fn a_start_that_takes_too_long_is_killed() {
         "worker 1 failed to start: Worker::start did not finish within its start timeout and was \
          killed; killed by signal 9 (SIGKILL)"
     );
+}
+
+/// Its author's `start` is not to blame for a process that never came to it.
+#[test]
+fn who_never_said_a_word_is_not_said_to_have_begun_its_start() {
+    let advice = "within its start timeout and was killed: look at the disk that it is loaded from, and at what \
+                  `main` does before `App::run`; killed by signal 9 (SIGKILL)";
+    let mut bench = Bench::new(1);
+    bench.started().whatever();
+    bench.spawned("agent").whatever();
+    bench.due_after(AGENT_START + MARGIN).does(&["kill agent"]);
+    bench.is_killed("agent").whatever();
+    let expected = format!("agent failed to start: it did not get as far as Agent::start {advice}");
+    assert_eq!(reason(&mut bench), expected);
+    assert_eq!(bench.exit_kinds(), [ExitKind::StartTimeout]);
+
+    // What its peers have said is not its own word; nor is what the one before it in its seat said.
+    let mut bench = Bench::serving(2);
+    bench.says_hello("w1").does_nothing();
+    bench.exits("w1", 1).whatever();
+    bench.spawned("w1.2").whatever();
+    bench.says_hello("w0").does_nothing();
+    bench.due_after(WORKER_START + MARGIN).does(&["kill w1.2"]);
+    bench.notes();
+    bench.is_killed("w1.2").whatever();
+    assert_eq!(
+        bench.notes(),
+        [format!(
+            "worker-exited worker 1: it did not get as far as Worker::start {advice}"
+        )]
+    );
+}
+
+/// A word that was said before it was known to exist counts: news of two tasks may overtake each other.
+#[test]
+fn a_hello_is_kept_whenever_it_comes() {
+    let mut bench = Bench::new(1);
+    bench.started().whatever();
+    bench.says_hello("agent").does_nothing();
+    bench.spawned("agent").whatever();
+    bench.says_hello("agent").does_nothing();
+    bench.due_after(AGENT_START + MARGIN).does(&["kill agent"]);
+    bench.is_killed("agent").whatever();
+    assert!(reason(&mut bench).contains("Agent::start did not finish"));
 }
 
 #[test]

@@ -6,9 +6,10 @@ use super::bench::{Bench, Done};
 use crate::supervisor::Status;
 
 /// Everything that can be said about one process.
-const NEWS_OF_ONE: [fn(&mut Bench, &str) -> Done; 6] = [
+const NEWS_OF_ONE: [fn(&mut Bench, &str) -> Done; 7] = [
     Bench::spawned,
     Bench::spawn_fails,
+    Bench::says_hello,
     Bench::ready,
     Bench::hook_fails,
     Bench::link_breaks,
