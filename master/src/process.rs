@@ -225,9 +225,17 @@ async fn read(
                 reason: "it speaks of schedules as only another role may".to_owned(),
             },
             Ok(Some(FromChild::StoodDown)) => Event::StoodDown { child },
-            Ok(Some(FromChild::Failed { mut message, .. })) => {
+            Ok(Some(FromChild::Failed {
+                mut message,
+                timed_out,
+                ..
+            })) => {
                 clip(&mut message);
-                Event::HookFailed { child, message }
+                Event::HookFailed {
+                    child,
+                    message,
+                    timed_out,
+                }
             }
             Ok(None) => return,
             Err(error) => {

@@ -81,6 +81,8 @@ pub enum FromChild {
         hook: String,
         /// What it said.
         message: String,
+        /// Whether it failed by taking too long.
+        timed_out: bool,
     },
     /// The answer to [`ToChild::Beat`]. Sent by the watch thread, so it proves that the *process* lives;
     /// [`Gauges::runtime_age`] tells whether its *runtime* does.
@@ -272,8 +274,9 @@ mod tests {
                 json(&FromChild::Failed {
                     hook: "Agent::start".into(),
                     message: "no".into(),
+                    timed_out: false,
                 }),
-                r#"{"type":"failed","hook":"Agent::start","message":"no"}"#,
+                r#"{"type":"failed","hook":"Agent::start","message":"no","timed_out":false}"#,
             ),
             (
                 json(&FromChild::Beat(beat)),

@@ -85,12 +85,30 @@ fn an_agent_that_never_said_a_word_ends_the_start() {
     assert!(ended.trace.is_empty());
 }
 
-/// It was the author's `start` that hung, and the process could not notice.
+/// It was the author's `start` that hung, whoever noticed: the process itself, or the master where it could not.
 #[test]
-fn a_start_that_blocks_is_not_said_never_to_have_begun() {
-    let ended = plan("worker").worker_start("block:3600000").run_to_end();
-    let words = "Worker::start did not finish within its start timeout and was killed";
-    start_fails(&ended, "worker", &[words]);
+fn a_start_that_hangs_is_not_said_never_to_have_begun() {
+    for (fault, words) in [
+        ("hang", "Worker::start did not finish within 2s"),
+        (
+            "block:3600000",
+            "Worker::start did not finish within its start timeout and was killed",
+        ),
+    ] {
+        let ended = plan("worker").worker_start(fault).run_to_end();
+        start_fails(&ended, "worker", &[words]);
+    }
+    let ended = plan("agent").agent_start("hang").run_to_end();
+    start_fails(&ended, "agent", &["Agent::start did not finish within 2s"]);
+}
+
+/// What ends in another way in its `start` has not timed out.
+#[test]
+fn a_start_that_fails_is_no_start_timeout() {
+    let ended = plan("agent").agent_start("fail").run_to_end();
+    let exits = ended.events.iter();
+    let kinds: Vec<_> = exits.filter_map(|event| event.exit.as_deref()).collect();
+    assert_eq!(kinds, ["code"]);
 }
 
 #[test]

@@ -94,7 +94,13 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn on_hook_failed(&mut self, now: Now, child: ChildId, message: String) {
+    pub(super) fn on_hook_failed(
+        &mut self,
+        now: Now,
+        child: ChildId,
+        message: String,
+        timed_out: bool,
+    ) {
         let patience = self.policy.kill_after;
         let drain = self.policy.drain_timeout;
         let Some(process) = self.process(child) else {
@@ -102,7 +108,13 @@ impl Supervisor {
         };
         // It leaves by itself, and never becomes ready; the deadline is for the one that does not leave.
         let deadline = match process.phase {
-            Phase::Booting { deadline } => deadline.min(now + patience),
+            Phase::Booting { deadline } => {
+                // The same end as by the master's own watch, which is there for who cannot notice.
+                if timed_out {
+                    process.fate.get_or_insert(ExitKind::StartTimeout);
+                }
+                deadline.min(now + patience)
+            }
             // Clients may be connected to it.
             Phase::Ready { .. } => now + drain + patience,
             Phase::Draining { deadline } => deadline,

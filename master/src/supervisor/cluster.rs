@@ -157,7 +157,11 @@ impl Supervisor {
             Event::SpawnFailed { child, error } => self.on_spawn_failed(now, child, &error, out),
             Event::Hello { child } => self.on_hello(child),
             Event::Ready { child } => self.on_ready(now, child, out),
-            Event::HookFailed { child, message } => self.on_hook_failed(now, child, message),
+            Event::HookFailed {
+                child,
+                message,
+                timed_out,
+            } => self.on_hook_failed(now, child, message, timed_out),
             Event::LinkBroken { child, reason } => {
                 self.kill(child, Some(ExitKind::LostLink), reason, out);
             }

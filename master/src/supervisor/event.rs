@@ -49,6 +49,8 @@ pub enum Event {
         child: ChildId,
         /// A sentence with the hook's name.
         message: String,
+        /// Whether it took too long.
+        timed_out: bool,
     },
     /// A child's link is no longer of use: it closed it, wrote nonsense, or does not read.
     LinkBroken {

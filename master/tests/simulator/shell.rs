@@ -160,7 +160,11 @@ impl World<'_> {
             Act::SayFailed => {
                 process.spoiled = true;
                 let message = "a hook failed".to_owned();
-                Event::HookFailed { child, message }
+                Event::HookFailed {
+                    child,
+                    message,
+                    timed_out: child.incarnation.is_multiple_of(2),
+                }
             }
             Act::BreakLink => {
                 process.spoiled = true;

@@ -252,6 +252,7 @@ impl<'t> World<'t> {
             2 => Event::HookFailed {
                 child,
                 message: "a rumour".to_owned(),
+                timed_out: true,
             },
             3 => Event::LinkBroken {
                 child,

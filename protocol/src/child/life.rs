@@ -258,6 +258,7 @@ fn fail(shared: &Shared, error: &HookError) -> Exit {
     shared.link.send(&FromChild::Failed {
         hook: error.hook().to_owned(),
         message,
+        timed_out: matches!(error, HookError::TimedOut { .. }),
     });
     Exit::HookFailed
 }

@@ -187,9 +187,20 @@ impl Bench {
     }
 
     pub(super) fn hook_fails(&mut self, name: &str) -> Done {
+        self.hook_ends(name, "a hook failed: no database", false)
+    }
+
+    pub(super) fn hook_times_out(&mut self, name: &str) -> Done {
+        self.hook_ends(name, "a hook did not finish within 5s", true)
+    }
+
+    fn hook_ends(&mut self, name: &str, message: &str, timed_out: bool) -> Done {
         let child = self.id(name);
-        let message = "a hook failed: no database".to_owned();
-        self.feed(Event::HookFailed { child, message })
+        self.feed(Event::HookFailed {
+            child,
+            message: message.to_owned(),
+            timed_out,
+        })
     }
 
     pub(super) fn link_breaks(&mut self, name: &str) -> Done {

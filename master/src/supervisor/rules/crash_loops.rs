@@ -100,6 +100,29 @@ fn every_end_has_a_kind() {
     assert_eq!(bench.exit_kinds(), [ExitKind::SpawnFailed]);
 }
 
+/// A process watches its own hooks; the master is there for the one that cannot. It is one kind of end.
+#[test]
+fn a_start_that_takes_too_long_has_its_kind_whoever_notices() {
+    let mut bench = Bench::serving(1);
+    bench.exits("w0", 1).whatever();
+    bench.spawned("w0.2").whatever();
+    bench.exit_kinds();
+    bench.hook_times_out("w0.2").does_nothing();
+    bench.exits("w0.2", 1).whatever();
+    assert_eq!(bench.exit_kinds(), [ExitKind::StartTimeout]);
+    // Another way to fail is none of time.
+    bench.wait().whatever();
+    bench.spawned("w0.3").whatever();
+    bench.hook_fails("w0.3").does_nothing();
+    bench.exits("w0.3", 1).whatever();
+    assert_eq!(bench.exit_kinds(), [ExitKind::Code]);
+    // Nor is a later hook its start.
+    let mut bench = Bench::serving(1);
+    bench.hook_times_out("w0").whatever();
+    bench.exits("w0", 1).whatever();
+    assert_eq!(bench.exit_kinds(), [ExitKind::Code]);
+}
+
 #[test]
 fn a_death_after_being_well_for_long_enough_begins_a_new_row() {
     let mut bench = well_after_two_deaths(Bench::policy(1));
