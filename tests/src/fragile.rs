@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use crate::cluster::Cluster;
+use crate::fifo;
 use crate::plan::Plan;
 
 impl Plan {
@@ -13,6 +14,19 @@ impl Plan {
         let (file, agents) = (fault_file(&self), agent_fault_file(&self));
         self.env("PLAYGROUND_FAULT_FILE", file)
             .env("PLAYGROUND_AGENT_FAULT_FILE", agents)
+    }
+
+    /// From now on the next agent waits in its `start` until it is [let go](Self::release_agent).
+    #[track_caller]
+    pub fn hold_agent(&self) {
+        fifo::make(&agent_fault_file(self));
+    }
+
+    /// Lets an agent go on that waits, or is on its way to that.
+    #[track_caller]
+    pub fn release_agent(&self) {
+        fs::write(agent_fault_file(self), "ok").unwrap();
+        fs::remove_file(agent_fault_file(self)).unwrap();
     }
 }
 

@@ -40,6 +40,7 @@ pub mod holdings;
 pub mod hosts;
 pub mod http;
 pub mod http2;
+pub mod injection;
 pub mod jobs;
 pub mod lines;
 pub mod link;

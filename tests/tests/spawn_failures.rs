@@ -1,15 +1,18 @@
-//! Replacements that cannot be created: no processes, no descriptors. And deaths for want of memory.
+//! Processes that cannot be created: no more are allowed, no descriptors, no memory. And deaths for want of memory.
 #![expect(
     clippy::indexing_slicing,
     clippy::unwrap_used,
     reason = "a test fails by panicking, in its helpers, too"
 )]
 
+use std::cell::RefCell;
 use std::fs;
 use std::path::Path;
 
 use hatchery_tests::command::run;
 use hatchery_tests::control_group::ControlGroup;
+use hatchery_tests::event::{count, position};
+use hatchery_tests::injection::{CREATION, Injection};
 use hatchery_tests::plan::NOBODY;
 use hatchery_tests::process::{kill, limit_descriptors};
 use hatchery_tests::{Cluster, playground, step};
@@ -65,21 +68,31 @@ fn a_master_that_may_create_no_process_tries_again() {
     cluster.stop();
 }
 
+const NO_MORE: &str = "no more processes: RLIMIT_NPROC, or pids.max of the control group";
+const NO_MEMORY: &str = "no memory for another process";
+
 /// While no process can be created, nothing that was asked for happens, nobody who serves is touched, and all that died is
 /// there again as soon as it can be.
 #[track_caller]
-fn nothing_new_and_then_everything(cluster: &Cluster, deny: impl FnOnce(), allow: impl FnOnce()) {
+fn nothing_new_and_then_everything(
+    cluster: &Cluster,
+    why: &str,
+    deny: impl FnOnce(),
+    allow: impl FnOnce(),
+) {
     let before = cluster.worker_pids();
     deny();
-    let denied = ["could not be created"];
+    let denied = ["could not be created", why];
     cluster.expect_failed(&cluster.verb(&["reload"]), &denied);
-    cluster.fail_upgrade(&["could not be started"]);
+    cluster.fail_upgrade(&["could not be started", why]);
     assert_eq!(cluster.worker_pids(), before);
     cluster.expect_failed(&cluster.verb(&["scale", "3"]), &denied);
     kill(cluster.agent(), Signal::KILL);
     let agent = step("agent-exited");
     let exited = cluster.wait_nth(agent.clone(), 2);
-    assert!(exited.why().contains("could not be created"), "{exited:?}");
+    for word in denied {
+        assert!(exited.why().contains(word), "no {word} in {exited:?}");
+    }
     for slot in 0..2 {
         assert_eq!(
             u64::from(cluster.connect_to(slot).1.pid),
@@ -106,7 +119,7 @@ fn orders_of_a_master_that_may_create_no_process_fail_and_harm_nobody() {
     let cluster = playground!().upgradable().as_nobody().start();
     let master = cluster.master();
     let limit = |count| move || limit_processes(master, count);
-    nothing_new_and_then_everything(&cluster, limit("0"), limit("10000"));
+    nothing_new_and_then_everything(&cluster, NO_MORE, limit("0"), limit("10000"));
     cluster.stop();
 }
 
@@ -123,7 +136,7 @@ fn a_cluster_whose_control_group_is_full_serves_and_leaves_in_order() {
         .inside(&group)
         .flag("--max-memory", "4GiB")
         .start();
-    nothing_new_and_then_everything(&cluster, || limit("1"), || limit("max"));
+    nothing_new_and_then_everything(&cluster, NO_MORE, || limit("1"), || limit("max"));
     limit("1");
     let (mut slow, who) = cluster.connect_to(1);
     // Longer than it takes until the next beat tells of it.
@@ -164,6 +177,100 @@ fn a_worker_that_hangs_in_a_full_control_group_is_killed_all_the_same() {
     assert!(exited.why().contains("no thread to look"), "{exited:?}");
     limit("max");
     cluster.wait(step("worker-replaced").slot(0));
+    cluster.stop();
+}
+
+#[test]
+fn orders_of_a_master_without_memory_for_a_process_fail_and_harm_nobody() {
+    let cluster = playground!().upgradable().start();
+    let master = cluster.master();
+    let Some(denied) = Injection::begin(master, CREATION, "ENOMEM") else {
+        return;
+    };
+    let denied = RefCell::new(Some(denied));
+    let allow = || drop(denied.take());
+    nothing_new_and_then_everything(&cluster, NO_MEMORY, || {}, allow);
+    cluster.stop();
+}
+
+#[test]
+fn a_master_without_memory_for_a_process_tries_again() {
+    let cluster = playground!().start();
+    let master = cluster.master();
+    let Some(denied) = Injection::begin(master, CREATION, "ENOMEM") else {
+        return;
+    };
+    let words = ["could not be created", NO_MEMORY];
+    heals(&cluster, 1, &words, || drop(denied));
+    cluster.stop();
+}
+
+/// It exists already, and the master has no memory left to follow it by: it must not live unwatched.
+#[test]
+fn a_process_that_cannot_be_watched_is_not_left_over() {
+    let cluster = playground!().start();
+    let master = cluster.master();
+    let Some(denied) = Injection::begin(master, "pidfd_open", "ENOMEM") else {
+        return;
+    };
+    let words = ["could not be created", NO_MEMORY];
+    heals(&cluster, 1, &words, || drop(denied));
+    cluster.expect("master, agent and two workers are all there is", || {
+        cluster.survivors().list().len() == 4
+    });
+    cluster.stop();
+}
+
+/// Before egg-ready the first failure ends everything, this one, too.
+#[test]
+fn a_start_without_memory_for_a_worker_fails_and_says_so() {
+    let plan = playground!().fragile();
+    plan.hold_agent();
+    let cluster = plan.launch();
+    cluster.wait("agent-spawned");
+    let denied = Injection::begin(cluster.master(), CREATION, "ENOMEM");
+    cluster.plan().release_agent();
+    let Some(denied) = denied else {
+        cluster.wait("egg-ready");
+        return;
+    };
+    let ended = cluster.expect_exit();
+    ended
+        .expect_code(3)
+        .expect_stderr(&["worker 0 failed to start", NO_MEMORY])
+        .expect_no("egg-ready");
+    let agent = &ended.events[position(&ended.events, "agent-exited")];
+    assert_eq!(agent.why(), "exited with code 0", "it left in order");
+    drop(denied);
+}
+
+/// It is the new master that can create nothing: the old one serves on, and nothing of the new one is left.
+#[test]
+fn an_upgrade_to_a_master_without_memory_for_a_worker_changes_nothing() {
+    let cluster = playground!().upgradable().start();
+    let before = cluster.worker_pids();
+    cluster.plan().hold_agent();
+    let output = cluster.plan().path("upgrade.out");
+    let mut command = cluster.spawn_verb(&["upgrade"], &output);
+    let new = cluster.wait_nth("master-started", 2).pid.unwrap();
+    cluster.wait_nth("agent-spawned", 2);
+    let denied = Injection::begin(new, CREATION, "ENOMEM");
+    cluster.plan().release_agent();
+    let ended = command.wait().unwrap();
+    let Some(denied) = denied else {
+        cluster.follow();
+        return;
+    };
+    assert_eq!(ended.code(), Some(7));
+    let said = fs::read_to_string(&output).unwrap();
+    assert!(said.contains(NO_MEMORY), "{said}");
+    drop(denied);
+    assert_eq!(cluster.worker_pids(), before);
+    assert_eq!(count(&cluster.events(), "upgrade-failed"), 1);
+    cluster.expect("nothing of the new master is left", || {
+        cluster.survivors().list().len() == 4
+    });
+    cluster.upgrade();
     cluster.stop();
 }
 

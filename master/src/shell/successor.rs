@@ -6,7 +6,7 @@ use hatchery_protocol::id::Seat;
 use rustix::process::getpid;
 
 use super::{Shell, Wish};
-use crate::executable::explain;
+use crate::spawn::explain;
 use crate::succession::{Inheritable, Successor};
 use crate::supervisor::{Event, SuccessorNews};
 
