@@ -29,6 +29,15 @@ impl ControlGroup {
         })
     }
 
+    /// A group in this one, without a limit of its own. To be dropped first.
+    #[must_use]
+    #[track_caller]
+    pub fn below(&self) -> Self {
+        let group = self.0.join("below");
+        fs::create_dir(&group).unwrap();
+        Self(group)
+    }
+
     /// Writes to one of its files; whether that was possible.
     pub fn set(&self, file: &str, value: &str) -> bool {
         fs::write(self.0.join(file), value).is_ok()
