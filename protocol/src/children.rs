@@ -1,4 +1,4 @@
-//! Which children this process has, without waiting for any of them.
+//! Which children a process has, without waiting for any of them.
 
 use std::fs;
 
@@ -9,7 +9,16 @@ use rustix::process::Pid;
 ///
 /// Children that come or go meanwhile may be missed: good for a look that is taken again.
 pub fn children() -> Vec<Pid> {
-    let Ok(threads) = fs::read_dir("/proc/self/task") else {
+    listed("/proc/self/task")
+}
+
+/// The same of another process; empty for one that is gone, too.
+pub fn children_of(pid: u32) -> Vec<Pid> {
+    listed(&format!("/proc/{pid}/task"))
+}
+
+fn listed(threads: &str) -> Vec<Pid> {
+    let Ok(threads) = fs::read_dir(threads) else {
         return Vec::new();
     };
     threads
@@ -36,6 +45,8 @@ mod tests {
         let mut child = Command::new("true").spawn().unwrap();
         let pid = Pid::from_raw(child.id().cast_signed()).unwrap();
         assert!(children().contains(&pid));
+        assert!(children_of(std::process::id()).contains(&pid));
+        assert!(children_of(child.id()).is_empty());
         child.wait().unwrap();
         assert!(!children().contains(&pid));
     }

@@ -49,7 +49,7 @@ pub mod socket;
 mod sys;
 pub mod wire;
 
-pub use children::children;
+pub use children::{children, children_of};
 pub use sys::{reset_signals, take_variable};
 
 #[cfg(not(target_os = "linux"))]

@@ -1,33 +1,18 @@
 //! A process with all that live below it.
 
-use std::fs;
+use hatchery_protocol::children_of;
 
-/// The process, and whoever it or they have started, as the kernel lists them (`/proc/PID/task/TID/children`,
-/// proc(5)). Who comes or goes meanwhile may be missed: good for a look that is taken again.
+/// The process, and whoever it or they have started. Who comes or goes meanwhile may be missed: good for a look that
+/// is taken again.
 pub(crate) fn family(pid: u32) -> Vec<u32> {
     let mut found = vec![pid];
     let mut looked = 0;
     while let Some(pid) = found.get(looked).copied() {
         looked += 1;
-        found.extend(children(pid));
+        let children = children_of(pid).into_iter();
+        found.extend(children.map(|pid| pid.as_raw_nonzero().get().cast_unsigned()));
     }
     found
-}
-
-fn children(pid: u32) -> Vec<u32> {
-    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
-        return Vec::new();
-    };
-    threads
-        .flatten()
-        .filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok())
-        .flat_map(|list| parse(&list))
-        .collect()
-}
-
-fn parse(list: &str) -> Vec<u32> {
-    let pids = list.split_ascii_whitespace();
-    pids.filter_map(|pid| pid.parse().ok()).collect()
 }
 
 #[cfg(test)]
