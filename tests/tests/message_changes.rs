@@ -162,6 +162,22 @@ fn pids(answers: &Value) -> BTreeSet<u32> {
     answers.filter_map(pid).collect()
 }
 
+/// What was sent last is with all of the new cluster, and nothing of either has ever come to the other.
+#[track_caller]
+fn expect_two_clusters(sent: &Sent, book: &Path, old: &BTreeSet<u32>, new: &BTreeSet<u32>) {
+    wait::expect("the last one is with everybody", || {
+        let came = ledger(book);
+        let last = came.iter().filter(|one| one.number == sent.last);
+        last.map(|one| one.to).collect::<BTreeSet<u32>>() == *new
+    });
+    let came = ledger(book);
+    sent.expect_runs(&came, old);
+    let across = came
+        .iter()
+        .filter(|one| old.contains(&one.from) != old.contains(&one.to));
+    assert_eq!(across.count(), 0, "{came:?}");
+}
+
 /// Each master has a cluster of its own: who is left of the old one finds no agent, and says so.
 #[test]
 fn in_an_upgrade_nobody_hears_the_other_masters_processes() {
@@ -193,17 +209,7 @@ fn in_an_upgrade_nobody_hears_the_other_masters_processes() {
     assert_eq!(pids(&mail(&cluster, 0, &ask_all("all", "pid", ""))), new);
     assert_eq!(pids(&agent_mail(&cluster, &ask_all("all", "pid", ""))), new);
     sent.round(&cluster);
-    wait::expect("the last one is with everybody", || {
-        let came = ledger(&book);
-        let last = came.iter().filter(|one| one.number == sent.last);
-        last.map(|one| one.to).collect::<BTreeSet<u32>>() == new
-    });
-    let came = ledger(&book);
-    sent.expect_runs(&came, &old);
-    let across = came
-        .iter()
-        .filter(|one| old.contains(&one.from) != old.contains(&one.to));
-    assert_eq!(across.count(), 0, "{came:?}");
+    expect_two_clusters(&sent, &book, &old, &new);
 }
 
 /// While one master follows the other, every message stays in one cluster, in order, at most once.
@@ -222,15 +228,5 @@ fn messages_keep_their_promises_while_masters_change() {
     assert_eq!(cluster.follow().code(), Some(0));
     sent.round(&cluster);
     let new: BTreeSet<u32> = cluster.everybody().into_iter().collect();
-    wait::expect("the last one is with everybody", || {
-        let came = ledger(&book);
-        let last = came.iter().filter(|one| one.number == sent.last);
-        last.map(|one| one.to).collect::<BTreeSet<u32>>() == new
-    });
-    let came = ledger(&book);
-    sent.expect_runs(&came, &old);
-    let across = came
-        .iter()
-        .filter(|one| old.contains(&one.from) != old.contains(&one.to));
-    assert_eq!(across.count(), 0, "{came:?}");
+    expect_two_clusters(&sent, &book, &old, &new);
 }
