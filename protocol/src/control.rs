@@ -222,6 +222,12 @@ pub struct AgentStatus {
     pub state: ChildState,
     /// How many times it was started again.
     pub restarts: u64,
+    /// Why the agent before this one ended.
+    #[serde(default)]
+    pub last_exit: Option<String>,
+    /// The same in one word.
+    #[serde(default)]
+    pub last_exit_kind: Option<ExitKind>,
 }
 
 /// One worker in a [`Status`].
@@ -357,6 +363,8 @@ mod tests {
                 pid: None,
                 state: ChildState::Waiting,
                 restarts: 4,
+                last_exit: Some("killed".into()),
+                last_exit_kind: Some(ExitKind::Hung),
             },
             workers: vec![WorkerStatus {
                 slot: 0,
@@ -384,7 +392,8 @@ mod tests {
             json(&status),
             concat!(
                 r#"{"name":"app","state":"degraded","generation":1,"uptime_ms":5,"version":"0.1.0","#,
-                r#""master":{"pid":1,"background":false},"agent":{"pid":null,"state":"waiting","restarts":4},"#,
+                r#""master":{"pid":1,"background":false},"agent":{"pid":null,"state":"waiting","restarts":4,"#,
+                r#""last_exit":"killed","last_exit_kind":"hung"},"#,
                 r#""workers":[{"slot":0,"pid":3,"state":"ready","generation":1,"restarts":0,"#,
                 r#""connections":1,"in_flight":2,"requests":3,"rss_bytes":4,"lag_ms":5,"last_exit":null,"last_exit_kind":null}],"#,
                 r#""listeners":[{"address":"127.0.0.1:80","strategy":"shared","accepted":6}],"schedules":[]}"#

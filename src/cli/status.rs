@@ -80,6 +80,13 @@ fn processes(status: &Status) -> Vec<Vec<String>> {
         agent.state.as_str().into(),
         String::new(),
         agent.restarts.to_string(),
+        // What follows is of those who have clients.
+        String::new(),
+        String::new(),
+        String::new(),
+        String::new(),
+        String::new(),
+        agent.last_exit.clone().unwrap_or_default(),
     ]);
     for worker in &status.workers {
         rows.push(vec![
@@ -189,7 +196,9 @@ mod tests {
             agent: AgentStatus {
                 pid: Some(101),
                 state: ChildState::Ready,
-                restarts: 0,
+                restarts: 1,
+                last_exit: Some("exited with code 7".into()),
+                last_exit_kind: Some(ExitKind::Code),
             },
             workers: vec![
                 worker.clone(),
@@ -230,7 +239,7 @@ mod tests {
              \n\
              PROCESS   PID  STATE    GEN  RESTARTS  CONNECTIONS  IN FLIGHT  REQUESTS    MEMORY   LAG  LAST EXIT\n\
              master    100\n\
-             agent     101  ready                0\n\
+             agent     101  ready                1                                                    exited with code 7\n\
              worker 0  102  ready      1         0           12          3      4567  12.0 MiB  1 ms\n\
              worker 1    -  waiting    1         2           12          3      4567  12.0 MiB  1 ms  signal 9\n\
              \n\

@@ -34,6 +34,7 @@ fn heals(cluster: &Cluster, slot: u32, words: &[&str], mend: impl FnOnce()) {
             assert!(failed.why().contains(word), "no {word} in {failed:?}");
         }
     }
+    cluster.wait_since(mark, step("degraded").slot(slot));
     let (_, other) = cluster.connect_to(1 - slot);
     assert_eq!(other.pid, cluster.worker(1 - slot));
     mend();

@@ -393,6 +393,8 @@ mod tests {
                 pid: Some(2),
                 state: ChildState::Ready,
                 restarts: 1,
+                last_exit: None,
+                last_exit_kind: None,
             },
             workers: vec![worker(0, Some(3)), worker(1, None)],
             schedules: Vec::new(),

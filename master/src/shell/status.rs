@@ -22,6 +22,8 @@ impl Shell {
             pid: None,
             state: ChildState::Waiting,
             restarts: 0,
+            last_exit: None,
+            last_exit_kind: None,
         };
         let mut fleet = FleetLink::default();
         let mut workers = Vec::new();
@@ -32,6 +34,8 @@ impl Shell {
                         pid: seat.pid,
                         state: seat.state,
                         restarts: seat.restarts,
+                        last_exit: seat.last_exit,
+                        last_exit_kind: seat.last_exit_kind,
                     };
                     let told = seat.child.and_then(|child| self.gauges(child).fleet);
                     fleet = told.unwrap_or_default();
