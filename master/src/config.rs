@@ -53,6 +53,10 @@ pub struct Config {
     pub worker_timeout: Duration,
     /// When a worker is replaced by a fresh one.
     pub recycle: Recycle,
+    /// How many workers a reload replaces at once; at least 1.
+    pub surge: u32,
+    /// Whether a seat in a crash loop ends the whole cluster.
+    pub exit_on_crash_loop: bool,
     /// What a client may take of a worker.
     pub http: HttpLimits,
     /// What processes may send to each other.
@@ -110,6 +114,8 @@ impl Config {
             master_timeout,
             worker_timeout,
             recycle,
+            surge,
+            exit_on_crash_loop,
             http,
             messages,
             fleet,
@@ -158,6 +164,8 @@ impl Config {
             master_timeout,
             worker_timeout,
             recycle,
+            surge,
+            exit_on_crash_loop,
             http,
             program,
             on_master_death,

@@ -141,6 +141,8 @@ pub(crate) const KEYS: &[Key] = &[
     key!(max_memory, Size, value::memory),
     key!(max_memory_hard, Size, value::memory),
     key!(recycle_jitter, Number, value::jitter),
+    key!(surge, Number, value::surge),
+    key!(exit_on_crash_loop, Switch, value::switch),
     key!(header_timeout, Time, value::timeout),
     key!(idle_timeout, Time, value::timeout),
     key!(max_header_size, Size, value::header_size),

@@ -169,6 +169,21 @@ pub(crate) struct Layer {
     #[arg(long, value_name = "PERCENT", value_parser = value::jitter)]
     pub(crate) recycle_jitter: Option<u32>,
 
+    /// How many workers a reload replaces at once, after the first [default: 1]
+    #[arg(long, value_name = "N", value_parser = value::surge)]
+    pub(crate) surge: Option<u32>,
+
+    /// End the whole application, with code 3, when a process dies again and again
+    #[arg(
+        long,
+        value_name = "BOOL",
+        value_parser = value::switch,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub(crate) exit_on_crash_loop: Option<bool>,
+
     /// How long a client may take to send a request's header [default: 30s]
     #[arg(long, value_name = "TIME", value_parser = value::timeout)]
     pub(crate) header_timeout: Option<Duration>,

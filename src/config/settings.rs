@@ -111,6 +111,8 @@ impl Settings {
                 kill_memory: layer.max_memory_hard.map_or(0, |size| size.0),
                 jitter_percent: layer.recycle_jitter.unwrap_or(10),
             },
+            surge: layer.surge.unwrap_or(1),
+            exit_on_crash_loop: layer.exit_on_crash_loop.unwrap_or(false),
             http: HttpLimits {
                 header_timeout: seconds(layer.header_timeout, 30),
                 idle_timeout: seconds(layer.idle_timeout, 75),
@@ -175,6 +177,8 @@ impl Settings {
             master_timeout,
             worker_timeout,
             recycle,
+            surge,
+            exit_on_crash_loop,
             http,
             messages,
             #[cfg(feature = "fleet")]
@@ -222,6 +226,8 @@ impl Settings {
             max_memory: Some(Size(recycle.max_memory)),
             max_memory_hard: Some(Size(recycle.kill_memory)),
             recycle_jitter: Some(recycle.jitter_percent),
+            surge: Some(surge),
+            exit_on_crash_loop: Some(exit_on_crash_loop),
             header_timeout: Some(http.header_timeout),
             idle_timeout: Some(http.idle_timeout),
             max_header_size: Some(Size(http.max_header_size.into())),

@@ -12,7 +12,7 @@ use hatchery_master::{Listen, Strategy};
 use hatchery_protocol::boot::{LogFormat, OnMasterDeath};
 
 pub(crate) use number::{
-    Workers, count_of_requests, jitter, limit, port, scale, threads, weight, workers,
+    Workers, count_of_requests, jitter, limit, port, scale, surge, threads, weight, workers,
 };
 pub(crate) use process::{Umask, account, cpu_affinity, descriptor, name, nice, path, umask};
 pub(crate) use size::{Size, header_size, memory, message_size};

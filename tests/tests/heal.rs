@@ -55,6 +55,26 @@ fn a_crash_loop_is_slowed_down_step_by_step() {
     cluster.expect_orderly_end();
 }
 
+/// Both roles, and only for who has asked for it: the tests beside this one have not.
+#[test]
+fn a_crash_loop_ends_the_cluster_of_who_wants_that() {
+    for (variable, who) in [
+        ("PLAYGROUND_WORKER_EGG_READY", "worker 1"),
+        ("PLAYGROUND_AGENT_EGG_READY", "agent"),
+    ] {
+        let cluster = playground!()
+            .env(variable, "exit:7")
+            .only_slot(1)
+            .arg("--exit-on-crash-loop")
+            .start();
+        let ended = cluster.expect_exit();
+        let why =
+            format!("{who} is in a crash loop: 3 deaths in a row; the last: exited with code 7");
+        ended.expect_code(3).expect_stderr(&[&why]);
+        assert_eq!(count(&ended.events, "degraded"), 1);
+    }
+}
+
 #[test]
 fn an_agent_in_a_crash_loop_is_slowed_down_while_workers_serve() {
     let cluster = playground!()

@@ -313,8 +313,10 @@ pub(super) fn policy(config: &Config, jitter_seed: u64) -> Policy {
             ..Backoff::default()
         },
         booting: usable_cpus(),
+        surge: config.surge,
         worker_timeout: config.worker_timeout,
         recycle: config.recycle.clone(),
+        exit_on_crash_loop: config.exit_on_crash_loop,
         ..Policy::default()
     }
 }

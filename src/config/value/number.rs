@@ -63,6 +63,11 @@ pub(crate) fn threads(text: &str) -> Parsed<u32> {
     count(text, MAX_THREADS).ok_or_else(|| format!("it must be a number from 1 to {MAX_THREADS}"))
 }
 
+/// How many workers are replaced at once.
+pub(crate) fn surge(text: &str) -> Parsed<u32> {
+    count(text, MAX_WORKERS).ok_or_else(|| format!("it must be a number from 1 to {MAX_WORKERS}"))
+}
+
 fn count(text: &str, most: u32) -> Option<u32> {
     text.parse().ok().filter(|n| (1..=most).contains(n))
 }
@@ -129,6 +134,13 @@ mod tests {
         }
         assert_eq!(count_of_requests("10000000000"), Ok(10_000_000_000));
         assert!(count_of_requests("18446744073709551615").is_err());
+        assert_eq!((surge("1"), surge("1024")), (Ok(1), Ok(1024)));
+        for text in ["0", "1025", "all", ""] {
+            assert!(
+                surge(text).unwrap_err().contains("from 1 to 1024"),
+                "{text}"
+            );
+        }
         assert_eq!((jitter("0"), jitter("10%")), (Ok(0), Ok(10)));
         for text in ["91", "-1", "", "a tenth"] {
             assert!(jitter(text).unwrap_err().contains("from 0 to 90"), "{text}");
