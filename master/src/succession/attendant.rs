@@ -301,3 +301,41 @@ async fn tell(inputs: &mpsc::Sender<Input>, news: SuccessorNews) {
     // The receiver only goes away with the master.
     let _ = inputs.send(Input::Happened(Event::Successor(news))).await;
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+    use crate::spawn::create;
+
+    /// Whose disk does not answer, or whose `main` waits: the old master must not wait with it for ever.
+    #[tokio::test(start_paused = true)]
+    async fn a_new_master_that_never_says_a_word_is_killed() {
+        let mut command = Command::new("sleep");
+        command.arg("600");
+        let spawned = create(command, |_| Ok(())).unwrap();
+        let pid = spawned.pid;
+        let (_end, wish) = mpsc::unbounded_channel();
+        let attendant = Attendant::new(
+            sys::readable(spawned.pidfd).unwrap(),
+            sys::readable(spawned.link).unwrap(),
+            wish,
+            Arc::default(),
+        );
+        let relays = [(); 2].map(|()| tokio::spawn(async {}));
+        let (inputs, mut heard) = mpsc::channel(1);
+        let begun = Instant::now();
+        attendant.run(relays, Tail::default(), inputs).await;
+        assert!(begun.elapsed() >= ANSWER);
+        let Some(Input::Happened(Event::Successor(SuccessorNews::Gone { reason }))) =
+            heard.recv().await
+        else {
+            panic!("not a word about its end");
+        };
+        let expected = "it did not say within 30 s that it can take over: is it this application?";
+        assert_eq!(reason, expected);
+        let gone = rustix::process::test_kill_process(pid);
+        assert_eq!(gone, Err(rustix::io::Errno::SRCH), "nobody is left");
+    }
+}
