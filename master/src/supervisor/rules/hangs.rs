@@ -94,6 +94,16 @@ fn a_debugger_excuses() {
 }
 
 #[test]
+fn a_debugger_gives_time_to_who_boots() {
+    let mut bench = Bench::serving(1);
+    bench.exits("w0", 1).whatever();
+    bench.spawned("w0.2").whatever();
+    bench.pass(WORKER_START);
+    bench.is_traced("w0.2").does_nothing();
+    bench.due_after(KILL_AFTER).does(&["kill w0.2"]);
+}
+
+#[test]
 fn a_master_that_slept_asks_again() {
     let mut bench = serving();
     bench.skip(seconds(500));
