@@ -73,6 +73,19 @@ fn a_new_master_that_takes_too_long_is_ended() {
         .does(&["order 1: the new master was not ready in time"]);
 }
 
+/// The agent here never stood down, so nobody else is at its work.
+#[test]
+fn a_dead_agent_is_replaced_while_a_new_master_that_came_to_nothing_ends() {
+    let mut bench = launched();
+    bench.due_after(seconds(60)).does(&["end successor"]);
+    bench
+        .exits("agent", 1)
+        .does(&["spawn agent.2", "tell w0: no agent"]);
+    bench
+        .becomes_ready("agent.2")
+        .does(&["tell w0: agent.2", "egg-ready agent.2"]);
+}
+
 #[test]
 fn an_agent_that_does_not_stand_down_is_killed_before_the_commit() {
     let mut bench = standing_down();
