@@ -23,12 +23,13 @@ use crate::attributes::Account;
 use crate::executable::{self, Executable};
 
 /// What a service manager tells the master and no child must see.
-const MASTER_ONLY: [&str; 6] = [
+const MASTER_ONLY: [&str; 7] = [
     "NOTIFY_SOCKET",
     "WATCHDOG_USEC",
     "WATCHDOG_PID",
     "LISTEN_FDS",
     "LISTEN_PID",
+    "LISTEN_PIDFDID",
     "LISTEN_FDNAMES",
 ];
 

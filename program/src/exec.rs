@@ -87,7 +87,9 @@ fn become_program(socket: &mut OwnedFd) -> io::Error {
     if !placed.is_empty() {
         command
             .env("LISTEN_FDS", placed.len().to_string())
-            .env("LISTEN_PID", std::process::id().to_string());
+            .env("LISTEN_PID", std::process::id().to_string())
+            // The same said once more by newer service managers, of the process that was theirs.
+            .env_remove("LISTEN_PIDFDID");
     }
     let error = command.exec();
     drop(placed);

@@ -107,6 +107,8 @@ fn what_no_address_means_is_closed() {
 fn children_and_their_children_know_nothing_of_it() {
     let (socket, address) = tcp();
     let cluster = named(playground!().workers(1).inherit(&socket), "web")
+        // Of newer service managers.
+        .through(["env", "LISTEN_PIDFDID=4711"])
         .listen("systemd")
         .start();
     let grandchild: u32 = http::get(address, "/child")

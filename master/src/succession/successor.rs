@@ -27,7 +27,12 @@ use crate::sys;
 const HANDED_OVER: usize = 2;
 
 /// Sockets of a service manager, which the old master passes on itself.
-const NOT_INHERITED: [&str; 3] = ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"];
+const NOT_INHERITED: [&str; 4] = [
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_PIDFDID",
+    "LISTEN_FDNAMES",
+];
 
 /// A process that was started to take over.
 #[derive(Debug)]
