@@ -80,6 +80,24 @@ fn a_port_that_another_master_serves_ends_the_start() {
     first.stop();
 }
 
+/// The sockets of such a port let each other in, and nobody else's.
+#[test]
+fn a_port_of_a_socket_for_each_slot_is_shared_with_no_second_master() {
+    let first = playground!().strategy("reuse-port").start();
+    let address = first.address();
+    for strategy in ["reuse-port", "shared", "round-robin"] {
+        let ended = playground!()
+            .listen(address)
+            .strategy(strategy)
+            .run_to_end();
+        ended
+            .expect_code(5)
+            .expect_stderr(&[&address.to_string(), "in use"]);
+    }
+    assert_eq!(http::get(address, "/").unwrap().text(), "Hello World");
+    first.stop();
+}
+
 #[test]
 fn of_two_masters_that_bind_one_port_before_they_listen_one_wins() {
     let address = unique_address();

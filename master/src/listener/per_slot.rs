@@ -1,10 +1,11 @@
 //! One socket for each slot on one port: a group that the kernel spreads connections over (`SO_REUSEPORT`,
 //! socket(7)).
 //!
-//! The group must not be open to others who would share the port: a second master of the same user could
-//! join it and take half of the clients. So the first socket is bound and made to listen without the option,
-//! which fails if anybody else serves the port, and only then lets the others in. Until that moment those
-//! exist without an address. Workers have them already: they are the same sockets.
+//! A second master of the same user must not join the group and take half of the clients. So the first socket is
+//! bound and made to listen without the option, which fails if anybody else serves the port, and only then lets
+//! the others in. Until that moment those exist without an address. Workers have them already: they are the
+//! same sockets. What is not kept out is another program of the same user that asks for the option itself: to the
+//! kernel a socket of its is a socket of ours.
 //!
 //! A group that grows gets more sockets. One that shrinks keeps those that it has, because to close one resets
 //! who waits in its queue; a program of three instructions lets new clients come to the first ones only
