@@ -1,6 +1,5 @@
 //! For one client's address the same worker: for state that a worker keeps about its clients.
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::IpAddr;
 
 use hatchery_protocol::id::Slot;
@@ -29,19 +28,35 @@ impl Choose for IpHash {
         let Some(client) = client else {
             return self.turns.choose(client, candidates);
         };
-        // One client of a dual-stack socket is one client, however it is written.
-        let client = client.to_canonical();
+        let client = digest(client);
         let bids = candidates.iter().map(|c| bid(client, c.slot)).enumerate();
         bids.max_by_key(|(_, bid)| *bid)
             .map_or(0, |(index, _)| index)
     }
 }
 
-/// The same in every run and build: clients come back after a restart, too.
-fn bid(client: IpAddr, slot: Slot) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (client, slot).hash(&mut hasher);
-    hasher.finish()
+/// A client as a number.
+fn digest(client: IpAddr) -> u64 {
+    // One client of a dual-stack socket is one client, however it is written.
+    let address = match client {
+        IpAddr::V4(address) => address.to_ipv6_mapped(),
+        IpAddr::V6(address) => address,
+    };
+    let parts = address.segments().map(u64::from);
+    parts.into_iter().fold(0, |sum, part| mix(sum ^ part))
+}
+
+fn bid(client: u64, slot: Slot) -> u64 {
+    mix(client ^ u64::from(slot))
+}
+
+/// A step of SplitMix64. It is written out because std may change its hasher with any release, and a build that
+/// does would send every client to another worker, in the middle of an upgrade, too.
+const fn mix(number: u64) -> u64 {
+    let z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
 }
 
 #[cfg(test)]
@@ -89,6 +104,23 @@ mod tests {
             let mapped = v4.to_ipv6_mapped().into();
             assert_eq!(slot_of(client, &[0, 1, 2]), slot_of(mapped, &[0, 1, 2]));
         }
+    }
+
+    /// The step's value is the first of SplitMix64 from 0 in the literature; the slots are what this build gives
+    /// to these clients, and every later one has to.
+    #[test]
+    fn every_build_gives_a_client_the_same_worker() {
+        assert_eq!(mix(0), 0xe220_a839_7b1d_cdaf);
+        let clients = [
+            "192.0.2.1",
+            "192.0.2.2",
+            "2001:db8::1",
+            "2001:db8::2",
+            "::1",
+        ];
+        let slots =
+            clients.map(|client| slot_of(client.parse().unwrap(), &[0, 1, 2, 3, 4, 5, 6, 7]));
+        assert_eq!(slots, [6, 2, 1, 7, 0]);
     }
 
     #[test]
