@@ -11,6 +11,7 @@ pub(super) const STRATEGY: Definition = Definition {
     name: "ip-hash",
     alias: None,
     way: Way::HandOver(|_| Box::<IpHash>::default()),
+    uses_weights: false,
     counts_connections: false,
     keeps_clients: true,
 };

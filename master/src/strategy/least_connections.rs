@@ -9,6 +9,7 @@ pub(super) const STRATEGY: Definition = Definition {
     name: "least-connections",
     alias: None,
     way: Way::HandOver(|_| Box::<LeastConnections>::default()),
+    uses_weights: false,
     counts_connections: true,
     keeps_clients: false,
 };

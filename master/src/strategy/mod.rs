@@ -45,6 +45,8 @@ pub(crate) struct Definition {
     /// What others call it.
     alias: Option<&'static str>,
     way: Way,
+    /// Whether the weights of the slots matter.
+    uses_weights: bool,
     /// Whether it matters how many connections each worker has.
     counts_connections: bool,
     /// Whether a client has a worker of its own, so that it matters who it is, and it is better off waiting for
@@ -105,8 +107,8 @@ impl Strategy {
     }
 
     /// Whether the weights of the slots matter.
-    pub fn uses_weights(self) -> bool {
-        self == Self(&weighted::STRATEGY)
+    pub const fn uses_weights(self) -> bool {
+        self.0.uses_weights
     }
 
     /// Whether it needs a port of our own: an address that is TCP and not inherited.

@@ -11,6 +11,7 @@ pub(super) const STRATEGY: Definition = Definition {
     name: "reuse-port",
     alias: None,
     way: Way::PerSlot,
+    uses_weights: false,
     counts_connections: false,
     keeps_clients: false,
 };

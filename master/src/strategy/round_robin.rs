@@ -10,6 +10,7 @@ pub(super) const STRATEGY: Definition = Definition {
     name: "round-robin",
     alias: Some("rr"),
     way: Way::HandOver(|_| Box::<RoundRobin>::default()),
+    uses_weights: false,
     counts_connections: false,
     keeps_clients: false,
 };

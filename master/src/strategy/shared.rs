@@ -9,6 +9,7 @@ pub(super) const STRATEGY: Definition = Definition {
     name: "shared",
     alias: Some("none"),
     way: Way::Shared,
+    uses_weights: false,
     counts_connections: false,
     keeps_clients: false,
 };

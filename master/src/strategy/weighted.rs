@@ -16,6 +16,7 @@ pub(super) const STRATEGY: Definition = Definition {
             credits: BTreeMap::new(),
         })
     }),
+    uses_weights: true,
     counts_connections: false,
     keeps_clients: false,
 };
