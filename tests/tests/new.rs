@@ -43,6 +43,8 @@ fn a_new_application_passes_its_tests() {
         "a beginning without warnings: {}",
         tested.stderr
     );
+    let formatted = run_cargo(&folder, &["fmt", "--check"]);
+    assert_eq!(formatted.code, Some(0), "{}", formatted.stdout);
     the_unit_is_what_the_program_prints(&folder);
 }
 
