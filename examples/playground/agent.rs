@@ -43,7 +43,7 @@ impl Agent for PlaygroundAgent {
 
     async fn egg_ready(&mut self, context: &AgentContext) -> Result<(), BoxError> {
         self.trace.enter(Hook::EggReady)?;
-        let mut office = trace::Office::open(context.incarnation())?;
+        let mut office = trace::Office::open()?;
         tokio::spawn(state::sign(context.clone()));
         let out_of_office = context.standing_down().clone();
         self.in_office = Some(tokio::spawn(async move {

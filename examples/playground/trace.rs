@@ -110,8 +110,8 @@ impl Trace {
 #[derive(Debug)]
 pub(crate) struct Office {
     file: Option<File>,
-    /// Of this agent.
-    incarnation: u64,
+    /// When this agent came to it.
+    since_ms: i64,
 }
 
 impl Office {
@@ -120,9 +120,10 @@ impl Office {
     /// # Errors
     ///
     /// The file cannot be opened.
-    pub(crate) fn open(incarnation: u64) -> Result<Self, BoxError> {
+    pub(crate) fn open() -> Result<Self, BoxError> {
         let file = open("PLAYGROUND_OFFICE")?;
-        Ok(Self { file, incarnation })
+        let since_ms = now_ms();
+        Ok(Self { file, since_ms })
     }
 
     /// Writes who is in office, and when.
@@ -130,22 +131,27 @@ impl Office {
         #[derive(Serialize)]
         struct Line {
             pid: u32,
-            incarnation: u64,
+            since_ms: i64,
             ts_ms: i64,
         }
         let Some(file) = &self.file else {
             return;
         };
-        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
         let line = Line {
             pid: std::process::id(),
-            incarnation: self.incarnation,
-            ts_ms: now.tv_sec * 1000 + now.tv_nsec / 1_000_000,
+            since_ms: self.since_ms,
+            ts_ms: now_ms(),
         };
         if let Err(error) = append(file, &line) {
             tracing::error!("PLAYGROUND_OFFICE: {error}");
         }
     }
+}
+
+/// On the host's monotonic clock.
+fn now_ms() -> i64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec * 1000 + now.tv_nsec / 1_000_000
 }
 
 /// A file of notes, if the environment names one.

@@ -17,8 +17,8 @@ use crate::{process, trace};
 pub struct Signature {
     /// The agent.
     pub pid: u32,
-    /// Its incarnation: within half an hour the system uses a pid again.
-    pub incarnation: u64,
+    /// When it came into office: within half an hour the system uses a pid again.
+    pub since_ms: u64,
     /// Milliseconds on the host's monotonic clock.
     pub ts_ms: u64,
 }
@@ -110,7 +110,7 @@ impl Cluster {
         let signatures = self.office();
         let mut gone = Vec::new();
         let mut gaps = Vec::new();
-        let who = |signature: &Signature| (signature.pid, signature.incarnation);
+        let who = |signature: &Signature| (signature.pid, signature.since_ms);
         for pair in signatures.windows(2) {
             let [before, after] = pair else { continue };
             if who(before) != who(after) {
