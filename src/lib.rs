@@ -67,11 +67,26 @@
 //! With the feature `program`, the workers of an [`App::of_program`](https://docs.rs/hatchery/latest/hatchery/struct.App.html)
 //! are any program that takes its listening sockets from systemd (`LISTEN_FDS`). The command `hatchery run` is that.
 //!
+//! # Features
+//!
+//! None is on by default.
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `tls` | TLS for addresses that name a certificate |
+//! | `fleet` | several hosts that meet in Redis: messages, members, leases |
+//! | `program` | workers that are another program: [`App::of_program`](https://docs.rs/hatchery/latest/hatchery/struct.App.html) |
+//! | `testing` | real clusters of the application inside its tests |
+//!
+//! It needs Linux; on other systems the build ends with a sentence that says so.
+//!
 //! # Logging
 //!
 //! Use [`tracing`](https://docs.rs/tracing); every line comes out with the process it came from. Install a
 //! global subscriber before [`App::run`] to have your own instead.
 #![forbid(unsafe_code)]
+// docs.rs says of each item which feature it needs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod app;
 mod cli;

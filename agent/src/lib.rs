@@ -17,6 +17,7 @@
 //! Not here: HTTP in any form, and knowledge of the workers beyond who they are.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod agent;
 mod context;

@@ -24,6 +24,7 @@
 //! | [`schedule`] | what is known of a schedule |
 //! | [`secret`] | bytes that nobody may see |
 //! | `child` | the child's side of the link (feature `child`) |
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod attributes;
 pub mod beside;
@@ -52,6 +53,7 @@ pub mod wire;
 pub use children::{children, children_of};
 pub use sys::{reset_signals, take_variable};
 
+// For who builds without cargo; with it, build.rs has ended the build already.
 #[cfg(not(target_os = "linux"))]
 compile_error!("hatchery needs Linux: it relies on parent-death signals, pidfds and /proc");
 

@@ -22,6 +22,7 @@
     reason = "a harness reports by panicking, and cargo shows what a failed test printed"
 )]
 
+pub mod cargo;
 pub mod chance;
 pub mod cluster;
 pub mod command;

@@ -45,6 +45,13 @@ pub fn product_code(file: &Path) -> String {
     code[..end].to_owned()
 }
 
+/// Whether `word` stands in the code by itself, not as a part of another word.
+pub fn has_word(code: &str, word: &str) -> bool {
+    let inner = |c: char| c.is_alphanumeric() || c == '_';
+    code.match_indices(word)
+        .any(|(at, _)| !code[..at].ends_with(inner) && !code[at + word.len()..].starts_with(inner))
+}
+
 fn strip(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;

@@ -7,30 +7,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use hatchery_tests::source;
+use hatchery_tests::cargo::{cargo, metadata, printed};
+use hatchery_tests::source::{self, has_word};
 use serde_json::Value;
 
 /// What each package of the workspace pulls in, directly and indirectly, without what only tests need.
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
-        .args(["metadata", "--format-version", "1", "--offline", "--locked"])
-        // What other systems need was never downloaded.
-        .args([
-            "--filter-platform",
-            &format!("{}-unknown-linux-gnu", std::env::consts::ARCH),
-        ])
-        .current_dir(source::root())
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let metadata = metadata();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let list = |value: &Value| value.as_array().unwrap().clone();
 
@@ -146,20 +130,11 @@ fn the_check_of_dependencies_sees_them() {
 
 /// What a build of one package has in it, with these features.
 fn built_with(package: &str, features: &str) -> BTreeSet<String> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
-        .args(["tree", "--offline", "--locked", "--edges", "normal"])
-        .args(["--prefix", "none", "--format", "{lib}"])
-        .args(["--package", package, "--features", features])
-        .current_dir(source::root())
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let names = String::from_utf8(output.stdout).unwrap();
+    let mut command = cargo("tree");
+    command
+        .args(["--edges", "normal", "--prefix", "none", "--format", "{lib}"])
+        .args(["--package", package, "--features", features]);
+    let names = printed(&mut command);
     names.lines().map(str::to_owned).collect()
 }
 
@@ -182,13 +157,6 @@ fn redis_comes_with_the_feature_alone() {
     for package in ["hatchery", "hatchery-agent"] {
         assert!(built_with(package, "fleet").contains("redis"), "{package}");
     }
-}
-
-/// Whether `word` stands in the code by itself, not as a part of another word.
-fn has_word(code: &str, word: &str) -> bool {
-    let inner = |c: char| c.is_alphanumeric() || c == '_';
-    code.match_indices(word)
-        .any(|(at, _)| !code[..at].ends_with(inner) && !code[at + word.len()..].starts_with(inner))
 }
 
 /// Same events, same actions: nothing in the supervisor may look at a clock, a file, a socket or a die,

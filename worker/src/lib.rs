@@ -22,6 +22,7 @@
 //! Not here: binding of addresses (the master's), and anything a router can do by itself.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod accept;
 mod client;
