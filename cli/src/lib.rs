@@ -13,6 +13,8 @@
 mod dev;
 mod import;
 mod new;
+#[cfg(test)]
+mod reference;
 
 use std::process::ExitCode;
 

@@ -5,6 +5,8 @@ mod client;
 mod events;
 mod front;
 mod metrics;
+#[cfg(test)]
+mod reference;
 mod restart;
 mod rollout;
 pub(crate) mod say;

@@ -39,6 +39,8 @@ pub(crate) use contradictions::contradictions;
 pub(crate) use error::ConfigError;
 #[cfg(feature = "fleet")]
 pub(crate) use fleet::unusable_fleet;
+#[cfg(all(test, feature = "fleet", feature = "program"))]
+pub(crate) use key::Form;
 pub(crate) use key::Key;
 pub(crate) use layer::Layer;
 pub(crate) use paths::unusable_places;

@@ -341,35 +341,3 @@ fn a_contradiction_names_where_the_setting_stands() {
         "{told:?}"
     );
 }
-
-/// Each setting has a row in its page, in all three spellings, and no row is about something else.
-#[test]
-fn the_pages_have_every_setting_and_no_other() {
-    let docs = |page: &str| {
-        let path = format!("{}/docs/{page}", env!("CARGO_MANIFEST_DIR"));
-        std::fs::read_to_string(path).unwrap()
-    };
-    let pages = docs("configuration.md") + &docs("fleet.md") + &docs("run.md");
-    let rows: Vec<&str> = pages
-        .lines()
-        .filter(|line| line.starts_with("| `"))
-        .collect();
-    for key in key::KEYS {
-        let (flag, variable) = (key.flag(), key.variable());
-        let of_key = |row: &&&str| {
-            row.starts_with(&format!("| `{}` | `{flag}", key.name))
-                && row.contains(&format!("| `{variable}` |"))
-        };
-        let count = rows.iter().filter(of_key).count();
-        assert_eq!(count, 1, "rows about {flag} and {variable}");
-    }
-    for row in rows.iter().filter(|row| row.contains("| `HATCHERY_")) {
-        let name = row.split('`').nth(1).unwrap();
-        // Keys of a feature are only here with it.
-        let known = key::KEYS.iter().any(|key| key.name == name);
-        let featured = ["fleet", "program"]
-            .iter()
-            .any(|feature| name.starts_with(feature));
-        assert!(known || featured, "no setting: {row}");
-    }
-}

@@ -39,7 +39,7 @@ const INTERNAL: u8 = 70;
     name = "hatchery dev",
     about = "Build and run the application of this folder, and reload it when it changes"
 )]
-struct Cli {
+pub(crate) struct Cli {
     /// Build with optimisations
     #[arg(long)]
     release: bool,

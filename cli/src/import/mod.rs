@@ -23,7 +23,7 @@ const BAD_CONFIG: u8 = 4;
     name = "hatchery import",
     about = "Make a configuration out of another program's"
 )]
-struct Cli {
+pub(crate) struct Cli {
     #[command(subcommand)]
     from: From,
 }

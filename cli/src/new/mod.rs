@@ -26,7 +26,7 @@ const BAD_PLACE: u8 = 4;
 
 #[derive(Debug, Parser)]
 #[command(name = "hatchery new", about = "Make an application to begin with")]
-struct Cli {
+pub(crate) struct Cli {
     /// Its name, and that of its folder: letters, digits, `-` and `_`, a letter first
     name: String,
     /// Where the folder is made, instead of here
