@@ -122,3 +122,26 @@ fn the_tutorial_builds_the_guestbook() {
         assert!(later, "the tutorial does not have\n{part}");
     }
 }
+
+/// A page about measurements has no figures of its own.
+#[test]
+fn the_load_balancers_have_the_stored_figures() {
+    let page = source::root().join("docs/articles/load-balancers.md");
+    let text = std::fs::read_to_string(&page).unwrap();
+    let report = links(&text)
+        .into_iter()
+        .find(|link| link.contains("/results/"))
+        .unwrap();
+    let report = std::fs::read_to_string(page.parent().unwrap().join(report)).unwrap();
+    let squeezed = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    let stored: BTreeSet<String> = report.lines().map(squeezed).collect();
+    // Those with latencies are the report's, the others are of the article.
+    let measured: Vec<&str> = text.lines().filter(|line| line.contains(" us |")).collect();
+    assert_eq!(measured.len(), 18);
+    for row in measured {
+        assert!(stored.contains(&squeezed(row)), "{row}");
+    }
+    for figure in ["3,438", "9,133", "20,945", "19,367"] {
+        assert!(text.contains(figure) && report.contains(figure), "{figure}");
+    }
+}
