@@ -17,6 +17,8 @@ pub(super) struct Kept {
     pub(super) payload: Packed,
     /// Its number, if it wants an answer.
     pub(super) request: Option<u64>,
+    /// How much of what may be kept it takes.
+    pub(super) cost: usize,
 }
 
 #[derive(Debug, Default)]
@@ -30,9 +32,19 @@ impl Early {
         self.bytes < limits.window as usize && self.kept.len() < MOST
     }
 
-    pub(super) fn keep(&mut self, message: Kept, cost: usize) {
-        self.bytes += cost;
+    pub(super) fn keep(&mut self, message: Kept) {
+        self.bytes += message.cost;
         self.kept.push_back(message);
+    }
+
+    /// Takes a request out that nobody waits for any more: what nobody asks must not be done.
+    pub(super) fn withdraw(&mut self, request: u64) {
+        let its = |kept: &Kept| kept.request == Some(request);
+        if let Some(kept) = self.kept.iter().position(its)
+            && let Some(kept) = self.kept.remove(kept)
+        {
+            self.bytes -= kept.cost;
+        }
     }
 }
 

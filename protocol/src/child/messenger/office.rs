@@ -91,7 +91,7 @@ impl Office {
 
     /// Nobody waits for that answer any more.
     pub(super) fn forget(&self, request: u64) {
-        self.state().requests.forget(request);
+        self.state().forget(request);
     }
 
     /// Waits until a message to everybody that the target means would be accepted.

@@ -72,8 +72,9 @@ impl State {
                 topic: topic.into(),
                 payload: payload.clone(),
                 request,
+                cost,
             };
-            early.keep(message, cost);
+            early.keep(message);
             return Ok(Reach {
                 kept: true,
                 ..Reach::default()
@@ -105,6 +106,14 @@ impl State {
             self.push(kind, 0, to, id, topic, payload);
         }
         Ok(reach)
+    }
+
+    /// Nobody waits for that answer any more. What has not left this process never does.
+    pub(super) fn forget(&mut self, request: u64) {
+        self.requests.forget(request);
+        if let Some(early) = &mut self.early {
+            early.withdraw(request);
+        }
     }
 
     /// Whether enough waits in this process already.

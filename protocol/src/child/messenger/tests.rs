@@ -257,6 +257,41 @@ fn what_is_sent_early_is_kept_in_order_and_bounded() {
     assert_eq!(kept.count(), 64, "one over the window");
 }
 
+/// Whoever stopped waiting before egg-ready must not find out later that it was done all the same.
+#[tokio::test(start_paused = true)]
+async fn a_request_given_up_before_egg_ready_is_never_sent() {
+    let desk = Desk::new();
+    let second = Duration::from_secs(1);
+    let asked = desk
+        .messenger
+        .request::<_, ()>(Target::Agent, "q", "timed out", second);
+    assert!(matches!(asked.await, Err(RequestError::Timeout)));
+    let (given_up, _) = desk
+        .office
+        .ask(Target::Agent, "q", &text("given up"))
+        .unwrap();
+    let (waiting, _answer) = desk.office.ask(Target::Slot(1), "q", &text("?")).unwrap();
+    desk.messenger.send(Target::Agent, "t", "1").unwrap();
+    desk.office.forget(given_up);
+    desk.introduce();
+    let said: Vec<_> = desk.said().into_iter().map(|s| (s.0, s.2, s.3)).collect();
+    assert_eq!(said, [(Kind::Request, 3, waiting), (Kind::Message, 2, 4)]);
+}
+
+#[test]
+fn a_request_given_up_before_egg_ready_makes_room() {
+    let desk = Desk::new();
+    let ask = || {
+        let payload = Packed::Inline(vec![0; 1000].into());
+        desk.office.ask(Target::Agent, "q", &payload)
+    };
+    let asked: Vec<_> = (0..200).map_while(|_| ask().ok()).collect();
+    assert_eq!(asked.len(), 64, "one over the window");
+    desk.office.forget(asked[0].0);
+    assert!(ask().is_ok());
+    assert!(ask().is_err());
+}
+
 /// Whatever it is meant for, and in what way it is sent.
 #[test]
 fn every_kind_of_early_message_is_kept() {
