@@ -5,7 +5,9 @@ use std::fmt;
 use std::process::ExitCode;
 
 use hatchery_agent::{Agent, NoAgent};
+use hatchery_protocol::section::Judge;
 use hatchery_worker::Worker;
+use serde::de::DeserializeOwned;
 
 use crate::dispatch;
 
@@ -54,6 +56,8 @@ pub struct App {
     /// Whether its workers keep the program that its configuration names.
     pub(crate) keeps_program: bool,
     pub(crate) commands: Vec<OwnCommand>,
+    /// What knows the type of its own configuration, if it has one.
+    pub(crate) config: Option<Judge>,
 }
 
 /// A command that is the application's own.
@@ -75,6 +79,7 @@ impl App {
             worker: None,
             keeps_program: false,
             commands: Vec::new(),
+            config: None,
         }
     }
 
@@ -98,6 +103,57 @@ impl App {
     /// The application's own version, for `--version`.
     pub fn version(mut self, version: impl Into<String>) -> Self {
         self.version = Some(version.into());
+        self
+    }
+
+    /// The application has a configuration of its own, of this type: the section `[app]` of the configuration file, with what
+    /// `HATCHERY_APP__...` says in the environment laid over it. Agent and workers get it by
+    /// [`context.config()`](crate::Context::config).
+    ///
+    /// `check` and `start` read it as this type and refuse what does not fit with a sentence that says which key, who says it
+    /// and what it should be; a `reload` whose workers cannot read it fails, and the old ones go on. Keys that the type does
+    /// not have are refused. What a variable says becomes what its field is: text as it stands, a number, `true` or `false`, and
+    /// for an array several of them with commas between.
+    ///
+    /// ```no_run
+    /// use axum::{Router, routing::get};
+    /// use hatchery::{App, BoxError, Worker, WorkerContext, async_trait};
+    ///
+    /// #[derive(serde::Deserialize)]
+    /// struct Settings {
+    ///     /// `greeting = "Hello"` under `[app]`, or `HATCHERY_APP__GREETING=Hello`.
+    ///     greeting: String,
+    ///     /// May be left out.
+    ///     #[serde(default)]
+    ///     database: Database,
+    /// }
+    ///
+    /// #[derive(Default, serde::Deserialize)]
+    /// #[serde(default)]
+    /// struct Database {
+    ///     /// `port = 5432` under `[app.database]`, or `HATCHERY_APP__DATABASE__PORT=5432`.
+    ///     port: u16,
+    /// }
+    ///
+    /// struct Web;
+    ///
+    /// #[async_trait]
+    /// impl Worker for Web {
+    ///     async fn start(&mut self, context: &WorkerContext) -> Result<Router, BoxError> {
+    ///         let settings: Settings = context.config()?;
+    ///         Ok(Router::new().route("/", get(|| async move { settings.greeting.clone() })))
+    ///     }
+    /// }
+    ///
+    /// fn main() -> std::process::ExitCode {
+    ///     App::new("greeter").config::<Settings>().worker(Web).run()
+    /// }
+    /// ```
+    ///
+    /// Rules of the application's own belong into the type (`#[serde(try_from = "...")]`), so that `check` knows them. What such a rule says
+    /// is shown to the operator as it is: it should not repeat a value that may be a secret.
+    pub fn config<T: DeserializeOwned>(mut self) -> Self {
+        self.config = Some(|section| section.read::<T>().map(drop));
         self
     }
 

@@ -66,6 +66,9 @@ fn be_child(app: App, origin: Origin) -> Result<Exit, BootError> {
     let role = origin.role();
     let child = origin.boot()?;
     logging::child(child.boot());
+    if let Some(Err(exit)) = app.config.map(|judge| child.judge_section(judge)) {
+        return Ok(exit);
+    }
     #[cfg(feature = "program")]
     if role == Role::Worker && app.keeps_program {
         return Ok(hatchery_program::run(child));

@@ -40,6 +40,8 @@
 //! the environment (`HATCHERY_WORKERS=4`). `hello check` says what is wrong with them, and
 //! `hello print-config` shows which value holds and where it came from.
 //!
+//! Keys of its own an application has under `[app]` in the same file, as a type of its own: [`App::config`].
+//!
 //! # Order
 //!
 //! 1. The addresses are bound. One in use ends the start at once.
@@ -110,6 +112,7 @@ pub use hatchery_protocol::child::{
 };
 pub use hatchery_protocol::child::{follower, messenger, state};
 pub use hatchery_protocol::message::Member;
+pub use hatchery_protocol::section::ConfigError;
 pub use hatchery_worker::{ClientInfo, Incoming, RawStream, TlsInfo, Worker, WorkerContext};
 
 /// The hosts that run an application: messages between them, members, and with the feature `fleet` leases.

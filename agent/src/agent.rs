@@ -103,6 +103,51 @@ pub trait Agent: Send + Sync + 'static {
         Ok(())
     }
 
+    /// A reload has brought another configuration of the application's own: `context.config()` gives it from now on. The workers of the
+    /// reload have it already. Only after [`egg_ready`](Self::egg_ready), and not for what holds already; of several that come while another hook
+    /// runs, for the newest alone. An agent that is started anew has the new values in [`start`](Self::start).
+    ///
+    /// ```
+    /// use hatchery_agent::{Agent, AgentContext, BoxError};
+    ///
+    /// #[derive(serde::Deserialize)]
+    /// struct Settings {
+    ///     sweep_seconds: u64,
+    /// }
+    ///
+    /// #[derive(Default)]
+    /// struct Sweeper {
+    ///     every: std::time::Duration,
+    /// }
+    ///
+    /// impl Sweeper {
+    ///     fn configure(&mut self, context: &AgentContext) -> Result<(), BoxError> {
+    ///         let settings: Settings = context.config()?;
+    ///         self.every = std::time::Duration::from_secs(settings.sweep_seconds);
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// #[async_trait::async_trait]
+    /// impl Agent for Sweeper {
+    ///     async fn start(&mut self, context: &AgentContext) -> Result<(), BoxError> {
+    ///         self.configure(context)
+    ///     }
+    ///
+    ///     async fn config_changed(&mut self, context: &AgentContext) -> Result<(), BoxError> {
+    ///         self.configure(context)
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`start`](Self::start): the agent is replaced by one that begins with the new values.
+    async fn config_changed(&mut self, context: &AgentContext) -> Result<(), BoxError> {
+        let _ = context;
+        Ok(())
+    }
+
     /// Another agent is about to take over, in an upgrade or in a reload with the agent. The new agent's
     /// [`egg_ready`](Self::egg_ready) comes when this one is out of office. Whatever must not run twice on a host
     /// (schedules, consumers of a queue, locks) has to have ended when this returns;

@@ -72,6 +72,10 @@ impl Life for AgentLife {
         self.agent.egg_ready(&self.context).await
     }
 
+    async fn config_changed(&mut self) -> Result<(), BoxError> {
+        self.agent.config_changed(&self.context).await
+    }
+
     async fn stand_down(&mut self) -> Result<StandDown, BoxError> {
         self.office.close(STAND_DOWN).await;
         self.agent.stand_down(&self.context).await

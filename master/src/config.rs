@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hatchery_protocol::boot::{FleetBoot, HttpLimits, LogFormat, OnMasterDeath, ProgramBoot};
 use hatchery_protocol::post::Limits;
+use hatchery_protocol::section::Section;
 
 use crate::attributes::ChildAttributes;
 use crate::listener::{BACKLOG, Listen};
@@ -65,6 +66,8 @@ pub struct Config {
     pub fleet: Option<FleetBoot>,
     /// The program that workers keep, if they are not the application themselves. The master only carries it.
     pub program: Option<ProgramBoot>,
+    /// The application's own configuration, if it has one. The master only carries it.
+    pub section: Option<Section>,
     /// What children do when their master dies.
     pub on_master_death: OnMasterDeath,
     /// How log lines look.
@@ -120,6 +123,7 @@ impl Config {
             messages,
             fleet,
             program,
+            section,
             on_master_death,
             log_format,
             log_level,
@@ -168,6 +172,7 @@ impl Config {
             exit_on_crash_loop,
             http,
             program,
+            section,
             on_master_death,
             log_level,
             ..self.clone()

@@ -15,6 +15,7 @@ use crate::id::{ChildId, Generation};
 use crate::message::Member;
 use crate::post::Limits;
 use crate::secret::Secret;
+use crate::section::Section;
 
 /// The child's role: `agent` or `worker`.
 pub const ENV_ROLE: &str = "HATCHERY_CHILD_ROLE";
@@ -71,6 +72,9 @@ pub struct Boot {
     /// The program that a worker keeps, if it is not one itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<ProgramBoot>,
+    /// The application's own configuration, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub section: Option<Section>,
     /// The jobs that the agent's schedules run on workers: a worker has to know them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub jobs: Vec<String>,

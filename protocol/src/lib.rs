@@ -22,6 +22,7 @@
 //! | [`exit`] | exit codes, documented once |
 //! | [`proxy`] | for whom a proxy speaks |
 //! | [`schedule`] | what is known of a schedule |
+//! | [`section`] | the application's own configuration |
 //! | [`secret`] | bytes that nobody may see |
 //! | `child` | the child's side of the link (feature `child`) |
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -46,6 +47,7 @@ pub mod post;
 pub mod proxy;
 pub mod schedule;
 pub mod secret;
+pub mod section;
 pub mod socket;
 mod sys;
 pub mod wire;

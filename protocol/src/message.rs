@@ -15,6 +15,7 @@ use crate::diagnosis::Diagnosis;
 use crate::fleet::FleetLink;
 use crate::id::Slot;
 use crate::schedule::{RunEnd, ScheduleNews, ScheduleOrder};
+use crate::section::Section;
 use crate::wire::{Frame, FrameError, Kind, encode};
 
 /// From the master to a child.
@@ -54,6 +55,11 @@ pub enum ToChild {
     StandDown,
     /// About schedules. Agents alone hear this.
     Schedule(Box<ScheduleOrder>),
+    /// The application's own configuration has changed. Agents alone hear this: workers are replaced.
+    Configure {
+        /// What it is now.
+        section: Box<Section>,
+    },
     /// Stop: take no new work, finish what is there, close, leave.
     Drain {
         /// How long this may take altogether. At the end of it the child gives up what is left.
@@ -295,6 +301,22 @@ mod tests {
         }
     }
 
+    #[test]
+    fn golden_configure() {
+        let section = Box::new(token());
+        let written = json(&ToChild::Configure { section });
+        let golden =
+            r#"{"type":"configure","section":{"values":{"table":{"token":{"text":"hunter2"}}}}}"#;
+        assert_eq!(written, golden);
+        let read: ToChild = serde_json::from_str(golden).unwrap();
+        assert_eq!(json(&read), golden);
+    }
+
+    fn token() -> Section {
+        let token = crate::section::Value::Text("hunter2".into());
+        Section::new([("token".to_owned(), token)].into(), None)
+    }
+
     fn program() -> crate::boot::ProgramBoot {
         crate::boot::ProgramBoot {
             command: vec!["s".into(), "-x".into()],
@@ -372,6 +394,7 @@ mod tests {
             }),
             host: Some(11),
             program: Some(program()),
+            section: Some(token()),
             jobs: vec!["report".into()],
             agent: Some(7),
             workers: vec![Member { slot: 0, pid: 8 }],
@@ -391,15 +414,15 @@ mod tests {
                 "7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7",
                 r#"],"fleet":{"address":"redis://r","password_file":"/p","lease_ms":1000},"host":11,"#,
                 r#""program":{"command":["s","-x"],"directory":"/d","environment":[["A","b"]],"readiness":"accept","#,
-                r#""settle_ms":1000,"stop_signal":15},"jobs":["report"],"agent":7,"#,
-                r#""workers":[{"slot":0,"pid":8}]}"#
+                r#""settle_ms":1000,"stop_signal":15},"section":{"values":{"table":{"token":{"text":"hunter2"}}}},"#,
+                r#""jobs":["report"],"agent":7,"workers":[{"slot":0,"pid":8}]}"#
             )
         );
         let read: ToChild = serde_json::from_str(&json(&boot)).unwrap();
         assert_eq!(read, boot);
         let shown = format!("{boot:?}");
         assert!(
-            shown.contains("Secret(..)") && !shown.contains("7, 7"),
+            shown.contains("Secret(..)") && !shown.contains("7, 7") && !shown.contains("hunter2"),
             "{shown}"
         );
     }

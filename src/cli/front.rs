@@ -18,6 +18,8 @@ pub(super) struct Facade {
     pub(super) app: String,
     /// Whether its workers keep a program.
     pub(super) keeps_program: bool,
+    /// Whether it has a configuration of its own.
+    pub(super) has_section: bool,
     /// What its command line said.
     pub(super) sources: Sources,
     /// What was done before there was a master.
@@ -32,6 +34,7 @@ impl Front for Facade {
         let kind = Kind {
             name: &self.app,
             keeps_program: self.keeps_program,
+            has_section: self.has_section,
         };
         let settings =
             checked(kind, self.sources.clone()).map_err(|failure| failure.sentences.join("\n"))?;

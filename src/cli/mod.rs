@@ -23,6 +23,7 @@ use hatchery_master::StartedBy;
 use hatchery_protocol::control::Request;
 use hatchery_protocol::exit::Exit;
 use hatchery_protocol::schedule::Command;
+use hatchery_protocol::section::Section;
 
 use crate::app::App;
 use crate::config::{self, ConfigError, Inputs, Settings};
@@ -53,7 +54,7 @@ pub(crate) fn run(app: &App, started_by: StartedBy) -> Exit {
             sources,
             sockets,
             output,
-        }) => systemd_unit(&app.name, *sources, sockets, output),
+        }) => systemd_unit(app.into(), *sources, sockets, output),
         Some(Verb::Stop { target, timeout }) => {
             reach(app, target).and_then(|client| stop::run(&client, timeout))
         }
@@ -126,6 +127,7 @@ fn start(app: &App, sources: Sources, started_by: StartedBy) -> Outcome {
         ));
     }
     let settings = checked(app.into(), sources.clone())?;
+    fits(app, &settings)?;
     reached(&settings)?;
     start::run(app.into(), sources, settings, started_by)
 }
@@ -144,20 +146,26 @@ fn schedule(app: &App, verb: ScheduleVerb) -> Outcome {
 
 fn check(app: &App, sources: Sources) -> Outcome {
     let settings = checked(app.into(), sources)?;
+    fits(app, &settings)?;
     reached(&settings)?;
     say::answer("configuration ok");
     Ok(Exit::Orderly)
 }
 
 fn print_config(app: &App, sources: Sources) -> Outcome {
-    let (settings, problems) = load(&app.name, sources)?;
+    let (settings, problems) = load(app.into(), sources)?;
     bad_config(problems.iter().map(ToString::to_string).collect())?;
     say::answer(config::to_toml(&settings).trim_end());
     Ok(Exit::Orderly)
 }
 
 /// Places and rights are not looked at: the host of the service may be another one.
-fn systemd_unit(app: &str, sources: Sources, sockets: bool, output: Option<PathBuf>) -> Outcome {
+fn systemd_unit(
+    kind: Kind<'_>,
+    sources: Sources,
+    sockets: bool,
+    output: Option<PathBuf>,
+) -> Outcome {
     let named = sources
         .config
         .clone()
@@ -171,16 +179,22 @@ fn systemd_unit(app: &str, sources: Sources, sockets: bool, output: Option<PathB
                 format!("the configuration file has no absolute path: {error}"),
             )
         })?;
-    let (settings, problems) = load(app, sources)?;
+    let (settings, problems) = load(kind, sources)?;
     let mut sentences: Vec<String> = problems.iter().map(ToString::to_string).collect();
     sentences.extend(config::contradictions(&settings));
     bad_config(sentences)?;
+    let section = settings.config.section.as_ref();
+    for name in section.map(Section::variables).unwrap_or_default() {
+        say::note(format_args!(
+            "{name} is not in the unit, for it may be a secret: give it by EnvironmentFile="
+        ));
+    }
     units::run(&settings, file.as_deref(), sockets, output)
 }
 
 /// The settings, if nothing is wrong with them, alone and together, with the places they name or the certificates there.
 fn checked(kind: Kind<'_>, sources: Sources) -> Result<Settings, Failure> {
-    let (settings, problems) = load(kind.name, sources)?;
+    let (settings, problems) = load(kind, sources)?;
     let mut sentences: Vec<String> = problems.iter().map(ToString::to_string).collect();
     sentences.extend(config::contradictions(&settings));
     sentences.extend(config::unusable_attributes(&settings));
@@ -207,6 +221,8 @@ fn checked(kind: Kind<'_>, sources: Sources) -> Result<Settings, Failure> {
 struct Kind<'a> {
     name: &'a str,
     keeps_program: bool,
+    /// Whether it has a configuration of its own.
+    has_section: bool,
 }
 
 impl<'a> From<&'a App> for Kind<'a> {
@@ -214,8 +230,19 @@ impl<'a> From<&'a App> for Kind<'a> {
         Self {
             name: &app.name,
             keeps_program: app.keeps_program,
+            has_section: app.config.is_some(),
         }
     }
+}
+
+/// Whether the application can read its own configuration. Apart from [`checked`], for it runs the author's code, which a master
+/// never does: in a reload it is up to the first new worker.
+fn fits(app: &App, settings: &Settings) -> Result<(), Failure> {
+    let (Some(judge), Some(section)) = (app.config, &settings.config.section) else {
+        return Ok(());
+    };
+    let problem = judge(section).err();
+    bad_config(problem.iter().map(ToString::to_string).collect())
 }
 
 /// Looks at what other machines answer. Apart from [`checked`], for it may take seconds, and a running master has to
@@ -227,7 +254,7 @@ fn reached(settings: &Settings) -> Result<(), Failure> {
 /// Where the running application answers. Only what is wrong with its name or place matters here: an
 /// application must be stoppable after a mistake elsewhere in its file.
 fn reach(app: &App, target: Target) -> Result<Client, Failure> {
-    let (settings, problems) = load(&app.name, target.into_sources())?;
+    let (settings, problems) = load(app.into(), target.into_sources())?;
     let keys = ["name", "runtime_dir"];
     let concerning = |problem: &&ConfigError| problem.concerns(&keys);
     bad_config(
@@ -252,7 +279,7 @@ fn reach(app: &App, target: Target) -> Result<Client, Failure> {
     Ok(Client::new(config.name, &config.runtime_dir))
 }
 
-fn load(app: &str, sources: Sources) -> Result<(Settings, Vec<ConfigError>), Failure> {
+fn load(kind: Kind<'_>, sources: Sources) -> Result<(Settings, Vec<ConfigError>), Failure> {
     let cwd: PathBuf = std::env::current_dir().map_err(|error| {
         Failure::new(
             Exit::BadConfig,
@@ -260,9 +287,10 @@ fn load(app: &str, sources: Sources) -> Result<(Settings, Vec<ConfigError>), Fai
         )
     })?;
     Ok(config::load(Inputs {
-        app,
+        app: kind.name,
         flags: sources.flags,
         config: sources.config,
+        has_section: kind.has_section,
         environment: std::env::vars_os(),
         cwd: &cwd,
     }))

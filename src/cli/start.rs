@@ -56,6 +56,7 @@ pub(super) fn run(
     let front = Facade {
         app: kind.name.to_owned(),
         keeps_program: kind.keeps_program,
+        has_section: kind.has_section,
         sources,
         began_with: front,
         log_file,

@@ -26,6 +26,7 @@ mod tests {
                 ..Layer::default()
             },
             config: None,
+            has_section: false,
             environment: [],
             cwd: Path::new("/nowhere"),
         });

@@ -79,6 +79,7 @@ mod tests {
                 ..Layer::default()
             },
             config: None,
+            has_section: false,
             environment: [],
             cwd: Path::new("/nowhere"),
         });

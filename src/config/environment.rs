@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use hatchery_protocol::section;
+
 use super::error::{ConfigError, closest};
 use super::key::{Form, KEYS};
 use super::said::Said;
@@ -11,6 +13,8 @@ use super::source::Source;
 const PREFIX: &str = "HATCHERY_";
 /// Names the configuration file, so it cannot be a key of it.
 const CONFIG: &str = "HATCHERY_CONFIG";
+/// Of the application's own, written with one underscore too few.
+const ALMOST_SECTION: &str = "HATCHERY_APP_";
 /// Set by a master for its children; no settings.
 const RESERVED: &str = "HATCHERY_CHILD_";
 /// The number of workers on platforms that give every language the same variable.
@@ -65,10 +69,15 @@ fn read_variable(said: &mut Said, name: &str, value: &str) {
         // Without what all of them share, which would make any two look alike.
         let given = name.trim_start_matches(PREFIX).to_ascii_lowercase();
         let known = KEYS.iter().map(|key| key.name).chain(["config"]);
-        let similar = closest(&given, known);
+        let similar = match name.strip_prefix(ALMOST_SECTION) {
+            Some(rest) => Some(format!("{}{rest}", section::PREFIX)),
+            None => {
+                closest(&given, known).map(|key| format!("{PREFIX}{}", key.to_ascii_uppercase()))
+            }
+        };
         said.problems.push(ConfigError::UnknownVariable {
             name: name.to_owned(),
-            similar: similar.map(|key| format!("{PREFIX}{}", key.to_ascii_uppercase())),
+            similar,
         });
         return;
     };
@@ -155,6 +164,11 @@ mod tests {
                 "HATCHERY_COLOUR",
                 "red",
                 "unknown environment variable HATCHERY_COLOUR",
+            ),
+            (
+                "HATCHERY_APP_GREETING",
+                "hunter2",
+                "unknown environment variable HATCHERY_APP_GREETING; did you mean HATCHERY_APP__GREETING?",
             ),
             (
                 "HATCHERY_PORT",

@@ -41,6 +41,13 @@ pub(crate) enum ConfigError {
     },
     #[error("`{key}` stands twice in {origin}, once with - and once with _")]
     Twice { key: &'static str, origin: Source },
+    /// About the application's own configuration, whose values are not shown.
+    #[error("bad value for `{key}` in {origin}: {reason}")]
+    Section {
+        key: String,
+        origin: Source,
+        reason: String,
+    },
     #[error("both `port` and `listen` in {origin}: give one of them")]
     PortAndListen { origin: Source },
 }
@@ -51,9 +58,10 @@ impl ConfigError {
         match self {
             Self::Unreadable { .. } | Self::Syntax { .. } => true,
             Self::BadValue { key, .. } | Self::Twice { key, .. } => keys.contains(key),
-            Self::UnknownKey { .. } | Self::UnknownVariable { .. } | Self::PortAndListen { .. } => {
-                false
-            }
+            Self::UnknownKey { .. }
+            | Self::UnknownVariable { .. }
+            | Self::Section { .. }
+            | Self::PortAndListen { .. } => false,
         }
     }
 }

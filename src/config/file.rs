@@ -1,13 +1,15 @@
-//! The configuration file: TOML, one level, the keys of [`KEYS`].
+//! The configuration file: TOML, one level, the keys of [`KEYS`], and the application's own section.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use hatchery_protocol::section::NAME;
 use toml::{Table, Value};
 
 use super::error::{ConfigError, closest};
 use super::key::{Form, KEYS, Key};
 use super::said::Said;
+use super::section;
 use super::source::Source;
 
 /// Reads the file at `path`; `named_by` is who named it.
@@ -28,7 +30,7 @@ pub(crate) fn read(path: &Path, named_by: Source) -> Said {
 fn parse(text: &str, path: &Path) -> Said {
     let mut said = Said::default();
     let source = Source::File(path.to_owned());
-    let table: Table = match toml::from_str(text) {
+    let mut table: Table = match toml::from_str(text) {
         Ok(table) => table,
         Err(error) => {
             let before = text.get(..error.span().map_or(0, |span| span.start));
@@ -40,6 +42,12 @@ fn parse(text: &str, path: &Path) -> Said {
             return said;
         }
     };
+    if let Some(value) = table.remove(NAME) {
+        match section::of_file(value, &source) {
+            Ok(table) => said.section = Some(table),
+            Err(problem) => said.problems.push(problem),
+        }
+    }
     let mut seen = BTreeSet::new();
     for (written, value) in &table {
         let name = written.replace('-', "_");

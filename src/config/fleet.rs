@@ -142,6 +142,7 @@ mod tests {
             app: "app",
             flags: Layer::default(),
             config: None,
+            has_section: false,
             environment: environment.collect::<Vec<_>>(),
             cwd: Path::new("/etc/app"),
         });

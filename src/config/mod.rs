@@ -4,6 +4,8 @@
 //!  default  <  file (--config)  <  environment (HATCHERY_*)  <  flag
 //!     └────────────┴─── one Layer each, laid over each other ──┘
 //!                              Settings
+//!
+//!              [app]   <  HATCHERY_APP__*       the application's own: a Section
 //! ```
 //!
 //! A source never half counts: all that is wrong, in whichever source, is collected and told at once,
@@ -24,6 +26,7 @@ mod print;
 #[cfg(feature = "program")]
 mod program;
 mod said;
+mod section;
 mod settings;
 mod source;
 #[cfg(test)]
@@ -81,6 +84,8 @@ pub(crate) struct Inputs<'a, E> {
     pub(crate) flags: Layer,
     /// `--config`.
     pub(crate) config: Option<PathBuf>,
+    /// Whether it has a configuration of its own.
+    pub(crate) has_section: bool,
     /// The environment, as a parameter so that no test has to change the process's own.
     pub(crate) environment: E,
     /// What relative paths are relative to.
@@ -92,20 +97,37 @@ pub(crate) fn load<E>(inputs: Inputs<'_, E>) -> (Settings, Vec<ConfigError>)
 where
     E: IntoIterator<Item = (OsString, OsString)>,
 {
-    let (environment, named) = environment::read(inputs.environment);
+    let (variables, environment): (Vec<_>, Vec<_>) = inputs
+        .environment
+        .into_iter()
+        .partition(|(name, _)| section::is_variable(name));
+    let (environment, named) = environment::read(environment);
     let config = match (inputs.config, named) {
         (Some(path), _) => Some((path, Source::Flag("--config".into()))),
         (None, Some(path)) => Some((path, Source::Environment("HATCHERY_CONFIG".into()))),
         (None, None) => None,
     };
-    let mut said = match config {
-        Some((path, named_by)) => file::read(&inputs.cwd.join(path), named_by),
+    let config = config.map(|(path, named_by)| (inputs.cwd.join(path), named_by));
+    let mut said = match &config {
+        Some((path, named_by)) => file::read(path, named_by.clone()),
         None => Said::default(),
     };
+    let mut merge = section::Merge {
+        file: config.map(|(path, _)| path),
+        table: said.section.take(),
+        problems: Vec::new(),
+    };
+    let section = if inputs.has_section {
+        merge.with(variables)
+    } else {
+        merge.refuse(&variables);
+        None
+    };
+    said.problems.append(&mut merge.problems);
     said.cover_with(environment);
     let mut flags = Said::from_flags(inputs.flags);
     flags.settle_port(&Source::Flag("--port and --listen".into()));
     said.cover_with(flags);
-    let settings = Settings::new(said.layer, said.sources, inputs.app, inputs.cwd);
+    let settings = Settings::new(said.layer, said.sources, section, inputs.app, inputs.cwd);
     (settings, said.problems)
 }

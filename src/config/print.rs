@@ -1,6 +1,9 @@
-//! The effective configuration as a file that gives the same configuration again.
+//! The effective configuration as a file that gives the same configuration again, but for the application's own section: its
+//! values may be secrets, and its keys are comments.
 
 use std::fmt::Write as _;
+
+use hatchery_protocol::section::Section;
 
 use super::key::{KEYS, Key};
 use super::settings::Settings;
@@ -33,11 +36,18 @@ pub(crate) fn to_toml(settings: &Settings) -> String {
             None => writeln!(out, "# {name} is not set"),
         };
     }
+    for (key, origin) in settings.config.section.iter().flat_map(Section::keys) {
+        let _ = writeln!(out, "# {key} is set and not shown # {}", visible(&origin));
+    }
     out
 }
 
 /// A path may hold what no comment may: a line break would end it.
 fn comment(source: &Source) -> String {
+    visible(&source.to_string())
+}
+
+fn visible(text: &str) -> String {
     let visible = |c: char| if c.is_control() { '?' } else { c };
-    source.to_string().chars().map(visible).collect()
+    text.chars().map(visible).collect()
 }

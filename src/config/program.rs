@@ -202,6 +202,7 @@ mod tests {
             app: "hatchery",
             flags: Layer::default(),
             config: Some("app.toml".into()),
+            has_section: false,
             environment: [],
             cwd: dir.path(),
         });

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use hatchery_master::{Address, Listen};
+use hatchery_protocol::section::Table;
 
 use super::error::ConfigError;
 use super::key::{KEYS, Key};
@@ -15,6 +16,8 @@ pub(crate) struct Said {
     pub(crate) layer: Layer,
     /// Where each setting of `layer` came from.
     pub(crate) sources: BTreeMap<&'static str, Source>,
+    /// `[app]`, if this is the file and has one.
+    pub(crate) section: Option<Table>,
     pub(crate) problems: Vec<ConfigError>,
 }
 
@@ -54,6 +57,7 @@ impl Said {
         Self {
             layer,
             sources,
+            section: None,
             problems: Vec::new(),
         }
     }

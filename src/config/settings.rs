@@ -7,6 +7,7 @@ use std::time::Duration;
 use hatchery_master::{Address, ChildAttributes, Config, Recycle, RunAs, Strategy, Weights};
 use hatchery_protocol::boot::HttpLimits;
 use hatchery_protocol::post::Limits;
+use hatchery_protocol::section::Section;
 
 use super::layer::Layer;
 use super::source::Source;
@@ -44,6 +45,7 @@ impl Settings {
     pub(crate) fn new(
         layer: Layer,
         sources: BTreeMap<&'static str, Source>,
+        section: Option<Section>,
         app: &str,
         cwd: &Path,
     ) -> Self {
@@ -126,6 +128,7 @@ impl Settings {
             },
             fleet,
             program,
+            section,
             on_master_death: layer.on_master_death.unwrap_or_default(),
             log_format: layer.log_format.unwrap_or_default(),
             log_level: layer.log_level.unwrap_or_else(|| "info".to_owned()),
@@ -186,6 +189,8 @@ impl Settings {
             #[cfg(not(feature = "fleet"))]
                 fleet: _,
             program: _,
+            // Not a setting, and shown by nobody.
+            section: _,
             on_master_death,
             log_format,
             log_level,

@@ -30,6 +30,7 @@ impl Case {
             app: "app",
             flags: self.flags,
             config,
+            has_section: false,
             environment: self
                 .environment
                 .iter()
@@ -218,6 +219,7 @@ fn a_problem_elsewhere_does_not_hide_where_the_application_is() {
         app: "app",
         flags: Layer::default(),
         config: Some(path),
+        has_section: false,
         environment: [],
         cwd: dir.path(),
     });

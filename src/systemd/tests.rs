@@ -16,6 +16,7 @@ fn made(flags: Layer, sockets: bool) -> Result<Vec<Unit>, Vec<String>> {
         app: "shop",
         flags,
         config: None,
+        has_section: false,
         environment: [],
         cwd: Path::new("/srv"),
     });

@@ -47,7 +47,7 @@ impl Shell {
             Action::CloseListeners => self.close_listeners(BTreeSet::new(), events),
             Action::HandOverListeners => self.hand_over(events),
             Action::Stage { order } => events.push_back(self.stage(order)),
-            Action::Adopt => self.adopt(),
+            Action::Adopt => self.adopt(events),
             Action::Unstage => self.staged = None,
             Action::Slots { slots } => events.push_back(self.make_slots(slots)),
             Action::StandDown { child } => self.send(child, &ToChild::StandDown, events),
@@ -196,6 +196,7 @@ impl Shell {
                 Seat::Agent => None,
                 Seat::Worker(_) => config.program.clone(),
             },
+            section: config.section.clone(),
             ticket_secret: speaks_tls.then(|| self.ticket_secret.clone()),
             jobs: match child.seat {
                 Seat::Agent => Vec::new(),

@@ -1,6 +1,9 @@
 //! The next generation of processes, and the number of slots: what the supervisor decided, done.
 
+use std::collections::VecDeque;
+
 use hatchery_protocol::id::Generation;
+use hatchery_protocol::message::ToChild;
 
 use super::Shell;
 use super::run::policy;
@@ -61,17 +64,29 @@ impl Shell {
     }
 
     /// The next generation is the one that holds.
-    pub(super) fn adopt(&mut self) {
+    pub(super) fn adopt(&mut self, events: &mut VecDeque<Event>) {
         let Some(staged) = self.staged.take() else {
             return;
         };
-        self.adopted = staged;
+        let before = std::mem::replace(&mut self.adopted, staged);
+        if before.config.section != self.adopted.config.section {
+            self.configure_agent(events);
+        }
         let config = &self.adopted.config;
         if let Some(handoff) = &self.handoff {
             let most = config.http.max_connections;
             handoff.rule(&self.listeners, &config.weights, most);
         }
         self.front.adopt(config);
+    }
+
+    /// The agent lives on over a reload, or is on its way to take over: it takes no notice of what it has been told already.
+    fn configure_agent(&self, events: &mut VecDeque<Event>) {
+        let section = self.adopted.config.section.clone();
+        if let (Some(section), Some(agent)) = (section, self.supervisor.newest_agent()) {
+            let section = Box::new(section);
+            self.send(agent, &ToChild::Configure { section }, events);
+        }
     }
 
     /// Makes the addresses ready for so many workers.

@@ -31,6 +31,11 @@ impl Supervisor {
         self.places.get(Seat::Agent)?.successor.as_ref()
     }
 
+    /// The agent that will be there longest: the one that is to take over, if there is one.
+    pub fn newest_agent(&self) -> Option<ChildId> {
+        self.heir().or(self.agent()).map(|agent| agent.id)
+    }
+
     /// Whether somebody of this master's is on duty.
     pub(super) fn agent_is_on_duty(&self) -> bool {
         self.agent().is_some_and(Occupant::is_on_duty)

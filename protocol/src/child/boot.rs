@@ -18,7 +18,8 @@ use super::{signals, watch};
 use crate::boot::{Boot, ENV_MASTER, ENV_PROTOCOL, ENV_ROLE, ListenerBoot, OnMasterDeath, Source};
 use crate::exit::Exit;
 use crate::id::{Role, Seat};
-use crate::message::{FromChild, MessageError, ToChild, read_message};
+use crate::message::{FromChild, MessageError, ToChild, clip, read_message};
+use crate::section::Judge;
 use crate::{PROTOCOL_VERSION, fd, take_variable};
 
 /// How long a child waits to be told what it is. Its master writes that before the child even runs.
@@ -237,6 +238,25 @@ impl Child {
     /// What the master told.
     pub const fn boot(&self) -> &Boot {
         &self.boot
+    }
+
+    /// Has the application's own configuration judged, now and whenever another one comes. The error is the code to
+    /// leave with: the master knows why.
+    ///
+    /// # Errors
+    ///
+    /// This process cannot work with it.
+    pub fn judge_section(&self, judge: Judge) -> Result<(), Exit> {
+        self.shared.configured.judge_by(judge).map_err(|error| {
+            let mut message = error.to_string();
+            tracing::error!("{message}");
+            clip(&mut message);
+            self.shared.link.send(&FromChild::Failed {
+                hook: "App::config".to_owned(),
+                message,
+            });
+            Exit::HookFailed
+        })
     }
 
     /// The master's process id.

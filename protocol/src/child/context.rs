@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
+use super::configured::Configured;
 use super::fleet::FleetClient;
 use super::{Child, Follower, Members, Messenger, Shutdown, State};
 use crate::boot::ChildSettings;
 use crate::id::{Generation, Seat};
+use crate::section::ConfigError;
 
 /// Who a process is, and how it hears of its cluster: what the contexts of agent and worker share. Cheap
 /// to clone.
@@ -28,6 +31,7 @@ struct Facts {
     messenger: Messenger,
     fleet: FleetClient,
     shutdown: Shutdown,
+    configured: Arc<Configured>,
 }
 
 impl Context {
@@ -50,6 +54,7 @@ impl Context {
             messenger,
             fleet: fleet.unwrap_or_default(),
             shutdown: child.shutdown(),
+            configured: Arc::clone(&child.shared.configured),
         }))
     }
 
@@ -93,6 +98,33 @@ impl Context {
     /// The settings that bind this process.
     pub fn settings(&self) -> &ChildSettings {
         &self.0.settings
+    }
+
+    /// The application's own configuration, as a value of the type that `App::config` was given: the section `[app]` of the
+    /// configuration file, with what `HATCHERY_APP__...` says in the environment laid over it.
+    ///
+    /// Each call reads it anew: keep what it returns. A worker's never changes, for a reload replaces workers. An agent's changes
+    /// just before its hook `config_changed`.
+    ///
+    /// ```
+    /// use hatchery_protocol::child::{BoxError, Context};
+    ///
+    /// #[derive(serde::Deserialize)]
+    /// struct Settings {
+    ///     greeting: String,
+    /// }
+    ///
+    /// fn greeting(context: &Context) -> Result<String, BoxError> {
+    ///     let settings: Settings = context.config()?;
+    ///     Ok(settings.greeting)
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// None for the type of `App::config`: the process would not have come so far. For another one, what it cannot take.
+    pub fn config<T: DeserializeOwned>(&self) -> Result<T, ConfigError> {
+        self.0.configured.current().read()
     }
 
     /// Cancelled when it is known that this process is to leave, while it still accepts and serves: a

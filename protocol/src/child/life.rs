@@ -6,8 +6,8 @@
 //!    └ failure: the process leaves with code 1 and says which hook failed ───────┘
 //! ```
 //!
-//! Between egg-ready and the order to leave an agent may be told to stand down, because another one is about
-//! to take over.
+//! Between egg-ready and the order to leave an agent may be told that its configuration has changed, and to stand down,
+//! because another one is about to take over.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -47,6 +47,11 @@ pub trait Life: Send {
     /// itself. Dropped and asked for again at any time from readiness to the order to leave.
     fn broken(&mut self) -> impl Future<Output = BoxError> + Send {
         std::future::pending()
+    }
+
+    /// The author's `config_changed`: the context shows another configuration.
+    fn config_changed(&mut self) -> impl Future<Output = Result<(), BoxError>> + Send {
+        async { Ok(()) }
     }
 
     /// The author's `stand_down`: end what may run only once. Says whether this process has anything to do
@@ -152,11 +157,7 @@ async fn live<L: Life>(child: &mut Child, life: &mut L) -> Exit {
                 }
                 () = shutdown.standing_down().cancelled() => {}
             }
-            // Cancelled by the order to leave, too: then there is nothing more to wait for.
-            tokio::select! {
-                () = shutdown.standing_down().cancelled() => {}
-                error = life.broken() => exit = give_up(&shared, name("run"), &*error),
-            }
+            exit = work(&shared, &mut *life, exit).await;
             if shutdown.order().is_none() {
                 exit = stand_down(&shared, life, name("stand_down"), exit).await;
             }
@@ -181,6 +182,41 @@ async fn live<L: Life>(child: &mut Child, life: &mut L) -> Exit {
         tracing::error!("{error}");
     }
     exit
+}
+
+/// Until what may run only once has to end: cancelled by the order to leave, too, and then there is nothing more to wait
+/// for. The configuration may change meanwhile.
+async fn work<L: Life>(shared: &Shared, life: &mut L, exit: Exit) -> Exit {
+    let standing_down = shared.shutdown.standing_down();
+    loop {
+        let section = tokio::select! {
+            biased;
+            () = standing_down.cancelled() => return exit,
+            error = life.broken() => return give_up(shared, format!("{}::run", L::TRAIT), &*error),
+            section = shared.configured.changed() => section,
+        };
+        let changed = async {
+            if let Err(error) = shared.configured.take_up(section) {
+                tracing::warn!(
+                    "the configuration that was read again is not for this build, which goes on with the old one: {error}"
+                );
+                return Ok(());
+            }
+            life.config_changed().await
+        };
+        let limit = shared.settings.start_timeout;
+        let hook = format!("{}::config_changed", L::TRAIT);
+        let changed = tokio::select! {
+            biased;
+            () = standing_down.cancelled() => return exit,
+            changed = run_hook(shared, hook, limit, changed) => changed,
+        };
+        if let Err(error) = changed {
+            let exit = fail(shared, &error);
+            leave_by_itself(shared, DrainCause::HookFailed);
+            return exit;
+        }
+    }
 }
 
 /// What may run only once ends; a process that has nothing else to do, or cannot end it, leaves.

@@ -15,6 +15,7 @@
 
 mod attributes;
 mod boot;
+mod configured;
 mod context;
 pub mod fleet;
 pub mod follower;

@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 use super::members::Snapshot;
 use super::shared::Shared;
 use crate::schedule::ScheduleOrder;
+use crate::section::Section;
 use crate::sys;
 
 /// The newest news. Its locks are held for a copy at most, so that the watch thread never waits for long.
@@ -30,6 +31,7 @@ pub(super) struct News {
     stand_down: AtomicBool,
     members: Mutex<Snapshot>,
     schedules: Mutex<VecDeque<ScheduleOrder>>,
+    section: Mutex<Option<Section>>,
     bell: OwnedFd,
 }
 
@@ -41,6 +43,7 @@ impl News {
             stand_down: AtomicBool::new(false),
             members: Mutex::new(members),
             schedules: Mutex::default(),
+            section: Mutex::default(),
             bell: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
         })
     }
@@ -76,6 +79,16 @@ impl News {
         self.ring();
     }
 
+    /// The application's own configuration has changed.
+    pub(super) fn configure(&self, section: Section) {
+        *self.section() = Some(section);
+        self.ring();
+    }
+
+    fn section(&self) -> MutexGuard<'_, Option<Section>> {
+        self.section.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn schedules(&self) -> MutexGuard<'_, VecDeque<ScheduleOrder>> {
         self.schedules
             .lock()
@@ -101,6 +114,10 @@ impl News {
         let orders = std::mem::take(&mut *self.schedules());
         for order in orders {
             shared.schedules.pass_on(order);
+        }
+        let section = self.section().take();
+        if let Some(section) = section {
+            shared.configured.offer(section);
         }
         if egg_ready {
             shared.egg_ready.cancel();

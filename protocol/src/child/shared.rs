@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
+use super::configured::Configured;
 use super::gauge::GaugeCells;
 use super::link::LinkWriter;
 use super::members::{Members, Snapshot};
@@ -35,6 +36,8 @@ pub(super) struct Shared {
     pub(super) output: Output,
     /// What the master says about schedules.
     pub(super) schedules: Inbox,
+    /// The application's own configuration.
+    pub(super) configured: Arc<Configured>,
 }
 
 impl Shared {
@@ -61,6 +64,7 @@ impl Shared {
             egg_ready: CancellationToken::new(),
             output: Output::new()?,
             schedules: Inbox::default(),
+            configured: Arc::new(Configured::new(boot.section.clone().unwrap_or_default())),
         })
     }
 

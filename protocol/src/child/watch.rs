@@ -261,6 +261,7 @@ impl Watch {
             }
             ToChild::StandDown => shared.news.stand_down(),
             ToChild::Schedule(order) => shared.news.schedule(*order),
+            ToChild::Configure { section } => shared.news.configure(*section),
             ToChild::Drain { budget } => self.order(DrainCause::Asked, budget),
             // The first was read before this thread began, the other comes with descriptors: see `redirect`.
             ToChild::Boot(_) | ToChild::Output => {}
