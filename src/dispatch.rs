@@ -12,7 +12,7 @@ use crate::cli::say;
 use crate::{cli, config, logging};
 
 /// Becomes a child if a master started this process, and a command otherwise.
-pub(crate) fn run(app: App) -> ExitCode {
+pub(crate) fn run(mut app: App) -> ExitCode {
     hatchery_protocol::reset_signals();
     #[cfg(feature = "program")]
     if let Some(exec) = hatchery_program::Exec::detect() {
@@ -30,7 +30,7 @@ pub(crate) fn run(app: App) -> ExitCode {
                 error.exit()
             })
         }
-        Ok(None) => return become_command(&app),
+        Ok(None) => return become_command(&mut app),
         Err(error) => {
             say::error(&error);
             error.exit()
@@ -40,7 +40,7 @@ pub(crate) fn run(app: App) -> ExitCode {
 }
 
 /// Before the command line is looked at: the variables of those who start masters must not be taken for settings.
-fn become_command(app: &App) -> ExitCode {
+fn become_command(app: &mut App) -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
     let verb = arguments.next();
     if let Some(command) = app

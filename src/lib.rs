@@ -42,6 +42,9 @@
 //!
 //! Keys of its own an application has under `[app]` in the same file, as a type of its own: [`App::config`].
 //!
+//! `--single` runs agent and one worker inside of the master's process, for small machines and quick tests: the same hooks in the
+//! same order, and nobody who is replaced.
+//!
 //! # Order
 //!
 //! 1. The addresses are bound. One in use ends the start at once.
@@ -95,6 +98,7 @@ mod cli;
 mod config;
 mod dispatch;
 mod logging;
+mod single;
 mod systemd;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -1,7 +1,7 @@
 //! The life of an agent process, from its boot to its exit code.
 
 use hatchery_protocol::child::life::{self, Life, StandDown};
-use hatchery_protocol::child::{BoxError, Child, Draining, Shutdown};
+use hatchery_protocol::child::{BoxError, Child, Draining, Shutdown, thread};
 use hatchery_protocol::clock::monotonic;
 use hatchery_protocol::exit::Exit;
 use std::time::Duration;
@@ -21,7 +21,9 @@ const STAND_DOWN: Duration = Duration::from_millis(400);
 ///
 /// `version` is the application's own, for what tells others about it.
 pub fn run(child: Child, agent: Box<dyn Agent>, version: Option<String>) -> Exit {
+    let seat = child.boot().child.seat;
     let runtime = match tokio::runtime::Builder::new_current_thread()
+        .on_thread_start(move || thread::work_for(seat))
         .enable_all()
         .build()
     {

@@ -46,6 +46,7 @@ pub(crate) fn router(context: WorkerContext, mail: Mail) -> Router {
         .route("/exit/{code}", any(exit))
         .route("/grow/{mib}", any(grow))
         .route("/child", any(child))
+        .route("/run", any(run))
         .route("/stream/{n}", get(events))
         .route("/ws", any(websocket))
         .route("/ws/deaf", any(deaf_websocket))
@@ -175,6 +176,14 @@ async fn grow(Path(mib): Path<usize>) -> String {
 async fn child() -> Result<String, (StatusCode, String)> {
     match tokio::process::Command::new("sleep").arg("1000").spawn() {
         Ok(child) => Ok(child.id().unwrap_or_default().to_string()),
+        Err(error) => Err((StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
+    }
+}
+
+/// Runs a program to its end, and answers how it ended.
+async fn run() -> Result<String, (StatusCode, String)> {
+    match tokio::process::Command::new("true").status().await {
+        Ok(status) => Ok(status.to_string()),
         Err(error) => Err((StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
     }
 }

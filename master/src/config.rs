@@ -20,6 +20,8 @@ pub struct Config {
     pub name: String,
     /// Where the control socket and the lock are, see [`default_runtime_dir`](crate::default_runtime_dir).
     pub runtime_dir: PathBuf,
+    /// Whether agent and worker are threads of the master's process. Then there is one worker, and nobody is replaced.
+    pub single: bool,
     /// How many workers to keep; at least 1.
     pub workers: u32,
     /// Threads of each worker's runtime; at least 1.
@@ -100,6 +102,7 @@ impl Config {
         let Self {
             name,
             runtime_dir,
+            single,
             workers,
             threads,
             listen,
@@ -133,6 +136,7 @@ impl Config {
         let changes = [
             ("name", name != self.name),
             ("runtime_dir", runtime_dir != self.runtime_dir),
+            ("single", single != self.single),
             ("listen", listen != self.listen),
             ("strategy", strategy != self.strategy),
             ("user", children.run_as.user != self.children.run_as.user),
@@ -156,7 +160,12 @@ impl Config {
         ];
         let fixed = changes.into_iter().filter(|(_, changed)| *changed);
         let config = Self {
-            workers,
+            // The one of `single` is not meant for many processes.
+            workers: if single == self.single {
+                workers
+            } else {
+                self.workers
+            },
             threads,
             weights,
             agent_start_timeout,

@@ -3,7 +3,10 @@
 use std::fmt;
 use std::io;
 
+use hatchery_protocol::id::Role;
+
 use crate::config::Config;
+use crate::thread::Part;
 
 /// The program around the master. It is asked on the master's thread, so it must answer soon.
 pub trait Front: fmt::Debug {
@@ -24,6 +27,10 @@ pub trait Front: fmt::Debug {
     ///
     /// The file cannot be opened. Then the old one stays.
     fn reopen_log(&mut self) -> io::Result<bool>;
+
+    /// The code of a role, for a master whose children are threads of its process
+    /// ([`Config::single`](crate::Config::single)). Each is given out once.
+    fn part(&mut self, role: Role) -> Option<Part>;
 }
 
 /// A configuration that was read again.

@@ -5,6 +5,9 @@
 //! the main one: the kernel's parent-death signal follows the thread that created a child, so children
 //! must be created by a thread that lives as long as the master.
 //!
+//! With [`Config::single`] children are threads of this process instead. Their code is handed in by the program around the
+//! master ([`Front::part`]), and never runs on the master's own thread.
+//!
 //! What this crate refuses to do: to end because of anything a child, a client or a disk does; to parse
 //! what children say to each other; to signal a process by a number that may have been given to another.
 
@@ -40,6 +43,7 @@ mod strategy;
 mod succession;
 pub mod supervisor;
 mod sys;
+mod thread;
 
 pub use attributes::{
     Account, AccountError, AffinityError, AttributesError, ChildAttributes, CpuAffinity, NiceError,
@@ -60,3 +64,4 @@ pub use shell::{StartedBy, run};
 pub use strategy::{Strategy, UnknownStrategy, Weights};
 pub use succession::{Predecessor, SuccessionError};
 pub use supervisor::Recycle;
+pub use thread::Part;

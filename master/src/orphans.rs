@@ -9,7 +9,10 @@ use std::fs;
 
 use hatchery_protocol::boot::ENV_SLOT;
 use hatchery_protocol::children;
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, getpgid, getpid, kill_process, pidfd_open,
+    pidfd_send_signal, set_child_subreaper, waitid,
+};
 
 /// Reaps every zombie that is not `known`. Returns how many.
 pub(crate) fn reap(known: &HashSet<Pid>) -> usize {
@@ -34,6 +37,36 @@ pub(crate) fn kill_left(known: &HashSet<Pid>) -> usize {
             let _ = waitid(WaitId::Pid(*pid), WaitIdOptions::EXITED);
         })
         .count()
+}
+
+/// Kills what the author's code has started in this very process and left in its group, before the process ends: the last
+/// act of a master whose children are its threads. What these had started comes here when they die, and goes, too.
+pub(crate) fn take_along() {
+    let group = getpgid(None);
+    let _ = set_child_subreaper(Some(getpid()));
+    // Again for those who were started meanwhile, and not for ever.
+    for _ in 0..8 {
+        let left: Vec<Pid> = children()
+            .into_iter()
+            .filter(|pid| getpgid(Some(*pid)) == group)
+            .filter(|pid| kill_exactly(*pid))
+            .collect();
+        if left.is_empty() {
+            return;
+        }
+        for pid in left {
+            let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED);
+        }
+    }
+}
+
+/// The author's threads may be waiting for it, so its number may be another's by now: of one that is still a child
+/// after it was opened, it is not.
+fn kill_exactly(pid: Pid) -> bool {
+    let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else {
+        return false;
+    };
+    children().contains(&pid) && pidfd_send_signal(process, Signal::KILL).is_ok()
 }
 
 /// Whether a keeper started it, or somebody below. Empty for one that has ended already.

@@ -1,5 +1,6 @@
-//! One living child, and the task that minds it.
+//! One living child, a process or a thread of this one, and the task that minds it.
 
+use std::io::PipeWriter;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -20,11 +21,12 @@ use tokio::time::timeout;
 use crate::cgroup::OomCounter;
 use crate::ledger::Ledger;
 use crate::link::{Link, LinkReader};
-use crate::output::{Output, Stream, Tail, relay};
+use crate::output::{Output, Tail, relay};
 use crate::shell::Input;
-use crate::spawn::Spawned;
+use crate::spawn::Newborn;
 use crate::supervisor::{Death, Event, Status};
 use crate::sys;
+use crate::thread::{how_it_ended, leave_behind};
 
 /// How long a process may live on without its link before that counts as a fault.
 const LINKLESS: Duration = Duration::from_secs(1);
@@ -37,7 +39,10 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 pub(crate) struct Process {
     pub(crate) pid: Pid,
     pub(crate) link: Arc<Link>,
-    pidfd: Arc<AsyncFd<OwnedFd>>,
+    /// Readable when it has ended: its pidfd, or the pipe on which a thread says so.
+    end: Arc<AsyncFd<OwnedFd>>,
+    /// The other end of that pipe.
+    teller: Option<PipeWriter>,
     heard: Arc<Mutex<Heard>>,
 }
 
@@ -54,23 +59,28 @@ struct Heard {
 }
 
 impl Process {
-    /// Takes over a process that was just created. From here on its end is reported, whatever happens.
+    /// Takes over a child that was just created. From here on its end is reported, whatever happens.
     pub(crate) fn mind(
         child: ChildId,
-        spawned: Spawned,
+        newborn: Newborn,
         output: &Output,
         inputs: mpsc::Sender<Input>,
         oom: Arc<Mutex<OomCounter>>,
         ledger: Arc<Mutex<Ledger>>,
     ) -> std::io::Result<Self> {
-        let link = Arc::new(Link::new(spawned.link)?);
-        let pidfd = Arc::new(sys::readable(spawned.pidfd)?);
+        let link = Arc::new(Link::new(newborn.link)?);
+        let end = Arc::new(sys::readable(newborn.end)?);
         let heard = Arc::new(Mutex::new(Heard::default()));
         let tail = Tail::default();
+        let relays = newborn
+            .output
+            .into_iter()
+            .map(|(pipe, stream)| tokio::spawn(relay(pipe, stream, output.sender(), tail.clone())));
         let minder = Minder {
             child,
-            pid: spawned.pid,
-            pidfd: Arc::clone(&pidfd),
+            pid: newborn.pid,
+            is_thread: newborn.teller.is_some(),
+            end: Arc::clone(&end),
             flush: tokio::spawn({
                 let link = Arc::clone(&link);
                 async move { link.flush().await }
@@ -83,41 +93,34 @@ impl Process {
                 tail.clone(),
                 inputs.clone(),
             )),
-            relays: [
-                tokio::spawn(relay(
-                    spawned.stdout,
-                    Stream::Out,
-                    output.sender(),
-                    tail.clone(),
-                )),
-                tokio::spawn(relay(
-                    spawned.stderr,
-                    Stream::Err,
-                    output.sender(),
-                    tail.clone(),
-                )),
-            ],
+            relays: relays.collect(),
             tail,
             inputs,
             oom,
         };
         tokio::spawn(minder.run());
         Ok(Self {
-            pid: spawned.pid,
+            pid: newborn.pid,
             link,
-            pidfd,
+            end,
+            teller: newborn.teller,
             heard,
         })
     }
 
-    /// Kills exactly this process. One that is gone already is fine.
+    /// Kills exactly this process. One that is gone already is fine. A thread is left behind.
     pub(crate) fn kill(&self) {
-        let _ = pidfd_send_signal(self.pidfd.as_fd(), Signal::KILL);
+        match &self.teller {
+            Some(teller) => leave_behind(teller),
+            None => drop(pidfd_send_signal(self.end.as_fd(), Signal::KILL)),
+        }
     }
 
-    /// Asks for an orderly end without the link.
+    /// Asks for an orderly end without the link. A thread whose link is broken has no ear; its time ends all the same.
     pub(crate) fn terminate(&self) {
-        let _ = pidfd_send_signal(self.pidfd.as_fd(), Signal::TERM);
+        if self.teller.is_none() {
+            let _ = pidfd_send_signal(self.end.as_fd(), Signal::TERM);
+        }
     }
 
     /// Its process id, as a number.
@@ -125,9 +128,9 @@ impl Process {
         self.pid.as_raw_nonzero().get().cast_unsigned()
     }
 
-    /// Names exactly this process.
+    /// Names exactly this process. There is none for a thread, which nobody takes over.
     pub(crate) fn pidfd(&self) -> BorrowedFd<'_> {
-        self.pidfd.as_fd()
+        self.end.as_fd()
     }
 
     /// What its last beat said.
@@ -254,10 +257,11 @@ async fn read(
 struct Minder {
     child: ChildId,
     pid: Pid,
-    pidfd: Arc<AsyncFd<OwnedFd>>,
+    is_thread: bool,
+    end: Arc<AsyncFd<OwnedFd>>,
     flush: JoinHandle<()>,
     read: JoinHandle<()>,
-    relays: [JoinHandle<()>; 2],
+    relays: Vec<JoinHandle<()>>,
     tail: Tail,
     inputs: mpsc::Sender<Input>,
     oom: Arc<Mutex<OomCounter>>,
@@ -269,20 +273,29 @@ impl Minder {
     async fn run(mut self) {
         let child = self.child;
         tokio::select! {
-            _ = self.pidfd.readable() => {}
+            _ = self.end.readable() => {}
             _ = &mut self.read => {
-                if timeout(LINKLESS, self.pidfd.readable()).await.is_err() {
+                if timeout(LINKLESS, self.end.readable()).await.is_err() {
                     let reason = "it closed its link and lived on".to_owned();
                     self.report(Event::LinkBroken { child, reason }).await;
-                    let _ = self.pidfd.readable().await;
+                    let _ = self.end.readable().await;
                 }
             }
         }
-        // Not waited for yet, so the group's number is still its own.
-        let _ = kill_process_group(self.pid, Signal::KILL);
-        let status = self.reap();
+        let status = if self.is_thread {
+            how_it_ended(self.end.get_ref())
+        } else {
+            // Not waited for yet, so the group's number is still its own.
+            let _ = kill_process_group(self.pid, Signal::KILL);
+            self.reap()
+        };
         let hint = self.explain(status);
-        let _ = timeout(LAST_WORDS, async {
+        let patience = match status {
+            // It goes on to have its link, and has nothing more to say.
+            Status::LeftBehind => Duration::ZERO,
+            Status::Code(_) | Status::Signal(_) | Status::Unknown => LAST_WORDS,
+        };
+        let _ = timeout(patience, async {
             if !self.read.is_finished() {
                 let _ = (&mut self.read).await;
             }
@@ -306,7 +319,7 @@ impl Minder {
 
     fn reap(&self) -> Status {
         let status = waitid(
-            WaitId::PidFd(self.pidfd.as_fd()),
+            WaitId::PidFd(self.end.as_fd()),
             WaitIdOptions::EXITED | WaitIdOptions::NOHANG,
         );
         match status {

@@ -7,7 +7,7 @@
 //! created the child (PR_SET_PDEATHSIG(2const)), and a thread of a pool ends when it is idle.
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, PipeWriter};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
@@ -21,6 +21,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
 use crate::attributes::Account;
 use crate::executable::{self, Executable};
+use crate::output::Stream;
 
 /// What a service manager tells the master and no child must see.
 const MASTER_ONLY: [&str; 7] = [
@@ -45,6 +46,32 @@ pub(crate) struct Spawned {
     pub(crate) stdout: OwnedFd,
     /// The same for standard error.
     pub(crate) stderr: OwnedFd,
+}
+
+/// A child that was just created: a process, or a thread of this one.
+#[derive(Debug)]
+pub(crate) struct Newborn {
+    pub(crate) pid: Pid,
+    /// Readable when it has ended.
+    pub(crate) end: OwnedFd,
+    /// This master's end of the link.
+    pub(crate) link: OwnedFd,
+    /// What it writes until it is ready. A thread writes where its process does.
+    pub(crate) output: Vec<(OwnedFd, Stream)>,
+    /// Of a thread: whoever writes here first says how it ended.
+    pub(crate) teller: Option<PipeWriter>,
+}
+
+impl From<Spawned> for Newborn {
+    fn from(spawned: Spawned) -> Self {
+        Self {
+            pid: spawned.pid,
+            end: spawned.pidfd,
+            link: spawned.link,
+            output: vec![(spawned.stdout, Stream::Out), (spawned.stderr, Stream::Err)],
+            teller: None,
+        }
+    }
 }
 
 /// How children are made: resolved once, at the master's start.

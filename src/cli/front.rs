@@ -1,15 +1,18 @@
-//! What a running master asks of this side: the configuration again, and the log file again.
+//! What a running master asks of this side: the configuration again, the log file again, and with `single` the
+//! application itself.
 
 use std::io;
 use std::path::PathBuf;
 
-use hatchery_master::{Config, Front, Reread};
+use hatchery_master::{Config, Front, Part, Reread};
+use hatchery_protocol::id::Role;
 
 use super::args::Sources;
 use super::start::redirect;
 use super::{Kind, checked};
 use crate::config;
 use crate::logging::Filter;
+use crate::single::Parts;
 
 /// Everything that a start was made of.
 #[derive(Debug)]
@@ -20,6 +23,8 @@ pub(super) struct Facade {
     pub(super) keeps_program: bool,
     /// Whether it has a configuration of its own.
     pub(super) has_section: bool,
+    /// What runs in this process with `single`.
+    pub(super) parts: Parts,
     /// What its command line said.
     pub(super) sources: Sources,
     /// What was done before there was a master.
@@ -59,5 +64,9 @@ impl Front for Facade {
             Some(path) => redirect(path).map(|()| true),
             None => Ok(false),
         }
+    }
+
+    fn part(&mut self, role: Role) -> Option<Part> {
+        self.parts.take(role)
     }
 }

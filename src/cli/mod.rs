@@ -27,12 +27,13 @@ use hatchery_protocol::section::Section;
 
 use crate::app::App;
 use crate::config::{self, ConfigError, Inputs, Settings};
+use crate::single::Parts;
 use args::{ScheduleVerb, Sources, Target, Verb};
 use client::Client;
 
 /// Does what the command line asks. `started_by` counts for `start`, and tells that this process is to become
-/// the master itself.
-pub(crate) fn run(app: &App, started_by: StartedBy) -> Exit {
+/// the master itself, which takes agent and worker out of the application.
+pub(crate) fn run(app: &mut App, started_by: StartedBy) -> Exit {
     let cli = match args::parse(app, std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => {
@@ -119,17 +120,19 @@ impl Failure {
 /// What a command comes to.
 type Outcome = Result<Exit, Failure>;
 
-fn start(app: &App, sources: Sources, started_by: StartedBy) -> Outcome {
+fn start(app: &mut App, sources: Sources, started_by: StartedBy) -> Outcome {
     if app.worker.is_none() && !app.keeps_program {
         return Err(Failure::new(
             Exit::Usage,
             "this application has no worker: give it one with App::worker",
         ));
     }
-    let settings = checked(app.into(), sources.clone())?;
+    let parts = Parts::of(app);
+    let kind = Kind::from(&*app);
+    let settings = checked(kind, sources.clone())?;
     fits(app, &settings)?;
     reached(&settings)?;
-    start::run(app.into(), sources, settings, started_by)
+    start::run(kind, parts, sources, settings, started_by)
 }
 
 fn schedule(app: &App, verb: ScheduleVerb) -> Outcome {

@@ -14,10 +14,12 @@ use super::front::Facade;
 use super::{Failure, Kind, Outcome, say};
 use crate::config::Settings;
 use crate::logging;
+use crate::single::Parts;
 
 /// Runs the master to its end, or, for a daemon, until it is ready.
 pub(super) fn run(
     kind: Kind<'_>,
+    parts: Parts,
     sources: Sources,
     settings: Settings,
     started_by: StartedBy,
@@ -57,6 +59,7 @@ pub(super) fn run(
         app: kind.name.to_owned(),
         keeps_program: kind.keeps_program,
         has_section: kind.has_section,
+        parts,
         sources,
         began_with: front,
         log_file,

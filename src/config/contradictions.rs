@@ -27,6 +27,7 @@ pub(crate) fn contradictions(settings: &Settings) -> Vec<String> {
                 .to_owned(),
         );
     }
+    sentences.extend(super::single::contradictions(settings));
     #[cfg(feature = "program")]
     sentences.extend(super::program::contradictions(settings));
     #[cfg(feature = "fleet")]

@@ -88,6 +88,7 @@ macro_rules! key {
 /// Every setting, in the order of [`Layer`].
 pub(crate) const KEYS: &[Key] = &[
     key!(workers, Number, value::workers),
+    key!(single, Switch, value::switch),
     key!(threads, Number, value::threads),
     Key {
         read: |layer, text| {

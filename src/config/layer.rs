@@ -22,9 +22,23 @@ pub(crate) struct Layer {
     /// How many workers: a number from 1 to 1024, or auto for one per usable CPU [default: auto]
     ///
     /// With auto, affinity, cpuset and the control group's quota count, the latter rounded up, at the start and again at each
-    /// reload. Where HATCHERY_WORKERS is not set, WEB_CONCURRENCY counts in its place.
+    /// reload; with --single it is 1. Where HATCHERY_WORKERS is not set, WEB_CONCURRENCY counts in its place.
     #[arg(long, value_name = "N|auto", value_parser = value::workers)]
     pub(crate) workers: Option<Workers>,
+
+    /// Run agent and one worker inside of the master's process, where nobody is replaced: for tests and small
+    /// machines [default: false]
+    ///
+    /// --single=false overrides the file or the environment.
+    #[arg(
+        long,
+        value_name = "BOOL",
+        value_parser = value::switch,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub(crate) single: Option<bool>,
 
     /// Threads of each worker's runtime, from 1 to 1024 [default: 1]
     #[arg(long, value_name = "N", value_parser = value::threads)]
@@ -46,6 +60,8 @@ pub(crate) struct Layer {
 
     /// How connections are shared among workers: round-robin (or rr), least-connections, weighted, ip-hash,
     /// shared (or none), reuse-port [default: round-robin]
+    ///
+    /// With --single the default is shared.
     #[arg(long, value_name = "NAME", value_parser = value::strategy)]
     pub(crate) strategy: Option<Strategy>,
 

@@ -28,6 +28,7 @@ mod program;
 mod said;
 mod section;
 mod settings;
+mod single;
 mod source;
 #[cfg(test)]
 mod tests;

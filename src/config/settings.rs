@@ -63,17 +63,25 @@ impl Settings {
         );
         #[cfg(not(feature = "program"))]
         let (program, app) = (None, app.to_owned());
-        let strategy = match &program {
-            // A program accepts by itself.
-            Some(_) => Strategy::SHARED,
-            None => Strategy::default(),
+        let single = layer.single.unwrap_or(false);
+        // A program accepts by itself, and so does a worker that is the only one.
+        let strategy = if program.is_some() || single {
+            Strategy::SHARED
+        } else {
+            Strategy::default()
         };
         let workers = layer.workers.unwrap_or(Workers::Auto);
+        let workers = if single && workers == Workers::Auto {
+            Workers::Count(1)
+        } else {
+            workers
+        };
         let name = layer.name.unwrap_or(app);
         let config = Config {
             runtime_dir: absolute(layer.runtime_dir)
                 .unwrap_or_else(|| hatchery_master::default_runtime_dir(&name)),
             name,
+            single,
             workers: workers.count(),
             threads: layer.threads.unwrap_or(1),
             listen: layer
@@ -163,6 +171,7 @@ impl Settings {
         let Config {
             name,
             runtime_dir,
+            single,
             workers,
             threads,
             listen,
@@ -199,6 +208,7 @@ impl Settings {
         } = self.config.clone();
         Layer {
             workers: Some(Workers::Count(workers)),
+            single: Some(single),
             threads: Some(threads),
             listen: Some(listen),
             port: None,

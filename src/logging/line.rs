@@ -4,6 +4,8 @@ use std::fmt;
 use std::time::SystemTime;
 
 use hatchery_protocol::boot::LogFormat;
+use hatchery_protocol::child::thread;
+use hatchery_protocol::id::Seat;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
@@ -21,28 +23,32 @@ pub(super) struct Line {
     colour: bool,
     /// The part that is the same on every line: `worker 0 [pid 123 gen 1]`, or members of an object.
     who: String,
+    /// The same for agent and worker, should they be threads of this process.
+    inside: [String; 2],
 }
 
 impl Line {
     pub(super) fn new(writer: &Writer, format: LogFormat, colour: bool) -> Self {
-        let Writer {
-            role,
-            slot,
-            pid,
-            generation,
-        } = *writer;
-        let who = match (format, slot) {
-            (LogFormat::Text, Some(slot)) => format!("{role} {slot} [pid {pid} gen {generation}]"),
-            (LogFormat::Text, None) => format!("{role} [pid {pid} gen {generation}]"),
-            (LogFormat::Json, slot) => {
-                let slot = slot.map_or_else(|| "null".to_owned(), |slot| slot.to_string());
-                format!(r#""role":"{role}","slot":{slot},"pid":{pid},"generation":{generation}"#)
-            }
-        };
+        let inside = [Seat::Agent, Seat::Worker(0)].map(|seat| Writer {
+            role: seat.role(),
+            slot: seat.slot(),
+            ..*writer
+        });
         Self {
             format,
             colour,
-            who,
+            who: who(writer, format),
+            inside: inside.map(|writer| who(&writer, format)),
+        }
+    }
+
+    fn who(&self) -> &str {
+        let [agent, worker] = &self.inside;
+        match thread::seat() {
+            Some(Seat::Agent) => agent,
+            // There is one in this process, and where that is a worker's own all lines are its.
+            Some(Seat::Worker(0)) => worker,
+            Some(Seat::Worker(_)) | None => &self.who,
         }
     }
 
@@ -70,7 +76,7 @@ impl Line {
         write!(
             out,
             "{} {dim}{}{plain}: ",
-            self.who,
+            self.who(),
             event.metadata().target()
         )?;
         for span in context.event_scope().into_iter().flat_map(Scope::from_root) {
@@ -107,7 +113,7 @@ impl Line {
             out,
             r#"{{"ts":"{}","level":{level},{},"target":{target}"#,
             now(),
-            self.who
+            self.who()
         )?;
         write!(out, r#","message":{}"#, quoted(&fields.message)?)?;
         if !fields.others.is_empty() {
@@ -147,6 +153,23 @@ where
         match self.format {
             LogFormat::Text => self.text(context, out, event),
             LogFormat::Json => self.json(context, out, event),
+        }
+    }
+}
+
+fn who(writer: &Writer, format: LogFormat) -> String {
+    let Writer {
+        role,
+        slot,
+        pid,
+        generation,
+    } = *writer;
+    match (format, slot) {
+        (LogFormat::Text, Some(slot)) => format!("{role} {slot} [pid {pid} gen {generation}]"),
+        (LogFormat::Text, None) => format!("{role} [pid {pid} gen {generation}]"),
+        (LogFormat::Json, slot) => {
+            let slot = slot.map_or_else(|| "null".to_owned(), |slot| slot.to_string());
+            format!(r#""role":"{role}","slot":{slot},"pid":{pid},"generation":{generation}"#)
         }
     }
 }
@@ -286,6 +309,23 @@ mod tests {
         );
         let text = logged(Role::Master, None, LogFormat::Text, || tracing::info!("up"));
         assert!(text.contains("  INFO master [pid 123 gen 1] "), "{text}");
+    }
+
+    #[test]
+    fn a_thread_of_agent_or_worker_is_who_writes() {
+        let of = |seat: Seat, format| {
+            let said = std::thread::spawn(move || {
+                logged(Role::Master, None, format, || {
+                    thread::work_for(seat);
+                    tracing::info!("up");
+                })
+            });
+            said.join().unwrap()
+        };
+        let text = of(Seat::Worker(0), LogFormat::Text);
+        assert!(text.contains("  INFO worker 0 [pid 123 gen 1] "), "{text}");
+        let text = of(Seat::Agent, LogFormat::Json);
+        assert!(text.contains(r#""role":"agent","slot":null"#), "{text}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The log: lines on standard error that say who wrote them.
 //!
 //! Every line carries role, slot, process id and generation, so the mixed output of all processes can be
-//! taken apart again. A line that cannot be written is lost: a full disk ends no process.
+//! taken apart again. Where agent and worker are threads of the master's process, it is the thread that counts. A line that cannot be written is lost: a full disk ends no process.
 //!
 //! An author who installed a `tracing` subscriber before `App::run` keeps it; then nothing is set up here.
 
@@ -12,10 +12,12 @@ mod queue;
 use std::io::{self, IsTerminal as _};
 
 use hatchery_protocol::boot::{Boot, LogFormat};
+use hatchery_protocol::child::thread;
 use hatchery_protocol::id::{Generation, Role, Slot};
 use tracing::Subscriber;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::{DefaultFields, FormatFields, JsonFields};
+use tracing_subscriber::fmt::writer::EitherWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
@@ -52,7 +54,11 @@ pub(crate) fn master(
         generation,
     };
     let (filter, handle) = reload::Layer::new(filter(level));
-    install(&writer, format, filter, move || queue.clone());
+    // What agent and worker say in this process (`single`) is written at once, as by processes of their own.
+    install(&writer, format, filter, move || match thread::seat() {
+        Some(_) => EitherWriter::A(io::stderr()),
+        None => EitherWriter::B(queue.clone()),
+    });
     Ok((flush, Filter(handle)))
 }
 

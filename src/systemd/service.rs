@@ -53,16 +53,20 @@ fn write_unit(
         "# A start that fails is tried again, however often.\nStartLimitIntervalSec=0\n"
     )?;
 
-    writeln!(
-        out,
-        "[Service]\n# Ready when every worker is. `reload` ends with the truth, which a signal would not."
-    )?;
+    let of_reload = if config.single {
+        ""
+    } else {
+        " `reload` ends with the truth, which a signal would not."
+    };
+    writeln!(out, "[Service]\n# Ready when every worker is.{of_reload}")?;
     writeln!(
         out,
         "Type=notify\n# The master alone speaks for the service, and names its successor in an upgrade."
     )?;
     writeln!(out, "NotifyAccess=main\nExecStart={}", command.start())?;
-    writeln!(out, "ExecReload={}", command.verb("reload"))?;
+    if !config.single {
+        writeln!(out, "ExecReload={}", command.verb("reload"))?;
+    }
     let start = config.agent_start_timeout + config.worker_start_timeout + START_MARGIN;
     writeln!(
         out,

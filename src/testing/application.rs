@@ -43,6 +43,13 @@ impl Application {
         self.flag("--workers", count.to_string())
     }
 
+    /// Agent and one worker inside of the master's process: what tells of deaths, replacements and process ids does not
+    /// apply, see `docs/single.md`.
+    pub fn single(mut self) -> Self {
+        self.arguments.push("--single".into());
+        self
+    }
+
     /// A setting, as on the command line. An address (`--listen`) takes the place of the one that the kernel chooses.
     pub fn flag(mut self, name: &str, value: impl Into<OsString>) -> Self {
         self.listens |= name == "--listen" || name == "--port";

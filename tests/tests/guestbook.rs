@@ -51,6 +51,26 @@ fn it_starts_in_order_heals_and_counts_on() -> Result<(), Failure> {
 }
 
 #[test]
+fn it_counts_in_one_process_too() -> Result<(), Failure> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = file(&folder);
+    let cluster = Application::new(env!("CARGO_BIN_EXE_guestbook"))
+        .single()
+        .env("GUESTBOOK_FILE", &file)
+        .start()?;
+    for visitor in 1..=2 {
+        assert_eq!(visit(&cluster)?, Some(visitor));
+    }
+    assert_eq!(cluster.who_answers("/")?, 0);
+    for role in [Role::Agent, Role::Worker(0)] {
+        assert_eq!(cluster.pid(role)?, cluster.pid(Role::Master)?);
+    }
+    cluster.stop()?;
+    assert_eq!(fs::read_to_string(&file).unwrap(), "3");
+    Ok(())
+}
+
+#[test]
 fn the_number_is_saved_by_command_and_by_a_stop() -> Result<(), Failure> {
     let folder = tempfile::tempdir().unwrap();
     let file = file(&folder);

@@ -8,8 +8,9 @@ use axum::Router;
 use hatchery_protocol::boot::{Lane, ListenerBoot};
 use hatchery_protocol::child::gauge::GaugeCells;
 use hatchery_protocol::child::life::{self, Life};
-use hatchery_protocol::child::{BoxError, Child, Draining, Shutdown, Sockets};
+use hatchery_protocol::child::{BoxError, Child, Draining, Shutdown, Sockets, thread};
 use hatchery_protocol::exit::Exit;
+use hatchery_protocol::id::Seat;
 use hatchery_protocol::secret::Secret;
 use tokio::runtime::{Builder, Runtime};
 
@@ -25,7 +26,8 @@ use crate::{Worker, WorkerContext, drain};
 /// Tasks that are still running at the end are dropped, and blocking ones are left behind: the process is
 /// over when this returns.
 pub fn run(mut child: Child, worker: Box<dyn Worker>) -> Exit {
-    let runtime = match runtime(child.boot().settings.threads) {
+    let seat = child.boot().child.seat;
+    let runtime = match runtime(child.boot().settings.threads, seat) {
         Ok(runtime) => runtime,
         Err(error) => {
             tracing::error!("the worker's runtime could not be started: {error}");
@@ -66,7 +68,7 @@ pub fn run(mut child: Child, worker: Box<dyn Worker>) -> Exit {
 }
 
 /// One thread is a runtime of its own kind: it never synchronizes with others.
-fn runtime(threads: u32) -> io::Result<Runtime> {
+fn runtime(threads: u32, seat: Seat) -> io::Result<Runtime> {
     let mut builder = if threads <= 1 {
         Builder::new_current_thread()
     } else {
@@ -74,7 +76,11 @@ fn runtime(threads: u32) -> io::Result<Runtime> {
         builder.worker_threads(usize::try_from(threads).unwrap_or(usize::MAX));
         builder
     };
-    builder.thread_name("hatchery-worker").enable_all().build()
+    builder
+        .thread_name("hatchery-worker")
+        .on_thread_start(move || thread::work_for(seat))
+        .enable_all()
+        .build()
 }
 
 /// What runs is finished, or the time is over.

@@ -70,6 +70,9 @@ impl Ground {
                 new_runtime_dir: config.runtime_dir.clone(),
             });
         }
+        if config.single {
+            return Err(StartError::Single);
+        }
         let generation = estate.next_generation();
         let workers = estate.workers(config.workers);
         let runtime_dir = RuntimeDir::adopt(&config.runtime_dir, estate.lock)?;

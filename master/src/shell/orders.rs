@@ -83,7 +83,7 @@ impl Shell {
             outcome
         });
         self.orders.open.insert(order, Open { wish, origin, to });
-        if let Some(why) = Self::refusal(wish) {
+        if let Some(why) = self.refusal(wish) {
             return self.finish(order, Err(why.to_owned()));
         }
         let origin = origin.to_owned();

@@ -21,6 +21,7 @@ use crate::proc::is_traced;
 use crate::process::Process;
 use crate::spawn::{abandon, explain, is_want_of_descriptors};
 use crate::supervisor::{Action, Audience, Event, News, Note};
+use crate::thread;
 
 /// What a new child gets of its sockets, beside the link.
 struct ChildsEnds {
@@ -77,7 +78,9 @@ impl Shell {
                 });
             }
         };
-        self.roll.enter(process.pid);
+        if !self.adopted.config.single {
+            self.roll.enter(process.pid);
+        }
         events.push_back(Event::Spawned {
             child,
             pid: process.pid.as_raw_nonzero().get().cast_unsigned(),
@@ -112,18 +115,33 @@ impl Shell {
         self.processes.insert(child, process);
     }
 
-    fn create(&self, child: ChildId, generation: Generation) -> io::Result<(Process, ChildsEnds)> {
+    fn create(
+        &mut self,
+        child: ChildId,
+        generation: Generation,
+    ) -> io::Result<(Process, ChildsEnds)> {
         let ends = ChildsEnds {
             post: self.post.join(child)?,
             lane: self.lane(child)?,
         };
-        let executable = &self.build(generation).executable;
-        let spawned = self.spawner.spawn(child.seat, executable)?;
-        let pid = spawned.pid;
+        let newborn = if self.adopted.config.single {
+            let front = &mut self.front;
+            thread::start(child.seat, || front.part(child.seat.role()))?
+        } else {
+            let executable = &self.build(generation).executable;
+            self.spawner.spawn(child.seat, executable)?.into()
+        };
+        // A thread whose link is closed leaves by itself.
+        let process_to_abandon = newborn.teller.is_none().then_some(newborn.pid);
         let (inputs, oom) = (self.inputs.clone(), Arc::clone(&self.oom));
         let ledger = Arc::clone(&self.ledger);
-        let process = Process::mind(child, spawned, &self.output, inputs, oom, ledger);
-        Ok((process.inspect_err(|_| abandon(pid))?, ends))
+        let process = Process::mind(child, newborn, &self.output, inputs, oom, ledger);
+        let process = process.inspect_err(|_| {
+            if let Some(pid) = process_to_abandon {
+                abandon(pid);
+            }
+        })?;
+        Ok((process, ends))
     }
 
     /// The worker's end of a new lane, for a worker that is handed connections.

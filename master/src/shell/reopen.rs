@@ -26,6 +26,10 @@ impl Shell {
     }
 
     fn redirect_children(&self) {
+        if self.adopted.config.single {
+            // What holds for this process holds for its threads.
+            return;
+        }
         for (child, process) in &self.processes {
             match own_output() {
                 Ok(output) => process.link.send_output(output),

@@ -74,6 +74,11 @@ pub(super) enum StartError {
         new_name: String,
         new_runtime_dir: PathBuf,
     },
+    #[error(
+        "the running application has processes of its own, and this configuration says `single`, which no process can \
+         take over; it takes a stop and a start"
+    )]
+    Single,
     #[error("the master cannot be set up: {0}")]
     System(#[from] io::Error),
 }
@@ -88,6 +93,7 @@ impl StartError {
             | Self::Events { .. }
             | Self::PidFile { .. }
             | Self::Moved { .. }
+            | Self::Single
             | Self::Bind(BindError::Conflict(_) | BindError::NoPort(..)) => Exit::BadConfig,
             Self::Bind(_) => Exit::BindFailed,
             Self::System(_) => Exit::Internal,
@@ -202,8 +208,10 @@ fn prepare(
     let began = monotonic();
     raise_descriptor_limit();
     // Grandchildren whose parents died come to us instead of to process 1. Not fatal: without it they
-    // are only harder to find.
-    if let Err(error) = set_child_subreaper(Some(getpid())) {
+    // are only harder to find. Where the author's code shares this process, its children are its own.
+    if !config.single
+        && let Err(error) = set_child_subreaper(Some(getpid()))
+    {
         tracing::warn!("cannot become a subreaper: {error}");
     }
     let attributes = Resolved::find(&config.children, config.threads)?;
@@ -317,6 +325,7 @@ pub(super) fn policy(config: &Config, jitter_seed: u64) -> Policy {
         worker_timeout: config.worker_timeout,
         recycle: config.recycle.clone(),
         exit_on_crash_loop: config.exit_on_crash_loop,
+        heals: !config.single,
         ..Policy::default()
     }
 }

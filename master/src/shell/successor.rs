@@ -12,7 +12,13 @@ use crate::supervisor::{Event, SuccessorNews};
 
 impl Shell {
     /// Why a wish cannot be fulfilled, where that is not for the supervisor to know.
-    pub(super) fn refusal(wish: Wish) -> Option<&'static str> {
+    pub(super) fn refusal(&self, wish: Wish) -> Option<&'static str> {
+        if self.adopted.config.single {
+            return Some(
+                "agent and worker are in the master's own process (`single`), where nobody can be replaced or added; stop \
+                 it and start it again",
+            );
+        }
         (wish == Wish::Upgrade && getpid().is_init()).then_some(
             "this master is process 1: its end would be that of the whole container, so nobody can take over from \
              it; use `reload`, or start a new container",

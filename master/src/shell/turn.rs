@@ -45,7 +45,11 @@ impl Shell {
         self.happen(Event::Started);
         loop {
             if let Some(exit) = self.exit {
-                self.reap_orphans();
+                if self.adopted.config.single {
+                    orphans::take_along();
+                } else {
+                    self.reap_orphans();
+                }
                 return Remains {
                     exit,
                     control: self.control,
@@ -210,6 +214,10 @@ impl Shell {
     }
 
     pub(super) fn reap_orphans(&self) {
+        if self.adopted.config.single {
+            // The children of this process are the author's, who waits for them.
+            return;
+        }
         let successor = self.successor.as_ref().map(|successor| successor.pid);
         let children = self.processes.values().map(|process| process.pid);
         let known = children.chain(successor).collect();

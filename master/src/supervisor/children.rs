@@ -143,7 +143,7 @@ impl Supervisor {
             Status::Code(LOST_MASTER) => ExitKind::LostLink,
             Status::Code(_) => ExitKind::Code,
             Status::Signal(_) => ExitKind::Signal,
-            Status::Unknown => ExitKind::Unknown,
+            Status::LeftBehind | Status::Unknown => ExitKind::Unknown,
         });
         self.depart(now, child, kind, &cause, &death.last_words, out);
     }
@@ -187,6 +187,10 @@ impl Supervisor {
         if starting {
             let reason = format!("{whose} failed to start: {quoted}");
             return self.begin_stop(now, Exit::StartFailed, reason, false, out);
+        }
+        if self.is_serving() && !self.policy.heals {
+            let reason = format!("{whose} is gone, and nobody takes its place: {quoted}");
+            return self.begin_stop(now, Exit::HookFailed, reason, false, out);
         }
         self.take_stock(now, &gone, &quoted, out);
     }

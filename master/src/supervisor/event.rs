@@ -238,6 +238,8 @@ pub enum Status {
     Code(i32),
     /// A signal ended it.
     Signal(i32),
+    /// It is a thread that did not end when it was to, and ends with the process.
+    LeftBehind,
     /// Nobody knows: somebody else waited for it.
     Unknown,
 }
@@ -245,6 +247,7 @@ pub enum Status {
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::LeftBehind => f.write_str("left behind, to end with the process"),
             Self::Unknown => f.write_str("gone for an unknown reason"),
             Self::Code(code) => write!(f, "exited with code {code}"),
             Self::Signal(signal) => match name(*signal) {

@@ -33,6 +33,8 @@ pub struct Policy {
     pub upgrade_timeout: Duration,
     /// Whether a seat in a crash loop ends the whole cluster.
     pub exit_on_crash_loop: bool,
+    /// Whether who dies is replaced. If not, the first death after egg-ready ends the whole, as one before it does.
+    pub heals: bool,
 }
 
 impl Recycle {
@@ -76,6 +78,7 @@ impl Default for Policy {
             stand_down_timeout: Duration::from_secs(1),
             upgrade_timeout: Duration::ZERO,
             exit_on_crash_loop: false,
+            heals: true,
         }
     }
 }

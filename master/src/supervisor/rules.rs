@@ -23,4 +23,5 @@ mod start;
 mod stop;
 mod stop_during_start;
 mod upgrade;
+mod without_healing;
 mod words;

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::CString;
-use std::io;
+use std::io::{self, PipeReader};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,8 +14,9 @@ use thiserror::Error;
 use super::attributes::{self, AttributeError};
 use super::link::{LinkReader, LinkWriter};
 use super::shared::Shared;
-use super::{signals, watch};
-use crate::boot::{Boot, ENV_MASTER, ENV_PROTOCOL, ENV_ROLE, ListenerBoot, OnMasterDeath, Source};
+use super::sockets::Sockets;
+use super::{signals, thread, watch};
+use crate::boot::{Boot, ENV_MASTER, ENV_PROTOCOL, ENV_ROLE, OnMasterDeath};
 use crate::exit::Exit;
 use crate::id::{Role, Seat};
 use crate::message::{FromChild, MessageError, ToChild, clip, read_message};
@@ -141,14 +142,48 @@ impl Origin {
         let signals = signals::install().map_err(BootError::Prepare)?;
         let link = fd::take_stdin().map_err(BootError::Link)?;
         let mut reader = LinkReader::new(link.try_clone().map_err(BootError::Link)?);
-        let (boot, mut fds) = receive_boot(&mut reader, self.master)?;
-        name_process(&boot);
+        let (boot, fds) = receive_boot(&mut reader, self.master)?;
+        name_thread(&boot);
         attributes::take_on(&boot.attributes)?;
         // Once more: a change of user has cleared it.
         self.follow_master(match boot.settings.on_master_death {
             OnMasterDeath::Drain => Signal::TERM,
             OnMasterDeath::Kill => Signal::KILL,
         })?;
+        let here = Here {
+            master: self.master,
+            role: self.role,
+            signals: Some(signals),
+        };
+        here.begin(boot, fds, reader, link)
+    }
+
+    /// Has the kernel tell of the master's death, and looks whether it was earlier.
+    fn follow_master(&self, signal: Signal) -> Result<(), BootError> {
+        set_parent_process_death_signal(Some(signal)).map_err(|e| BootError::Prepare(e.into()))?;
+        if getppid() != parent(self.master) {
+            return Err(BootError::MasterGone(self.master));
+        }
+        Ok(())
+    }
+}
+
+/// Where a child lives, as far as that is known before its boot message.
+struct Here {
+    master: u32,
+    role: Role,
+    /// Becomes readable with each `TERM`. `None`: the signals are not this child's, which is a thread of its master's process.
+    signals: Option<PipeReader>,
+}
+
+impl Here {
+    fn begin(
+        self,
+        boot: Boot,
+        mut fds: VecDeque<OwnedFd>,
+        reader: LinkReader,
+        link: OwnedFd,
+    ) -> Result<Child, BootError> {
         if boot.child.seat.role() != self.role {
             return Err(BootError::NoBoot(format!(
                 "it is for {}, this is a {}",
@@ -162,71 +197,36 @@ impl Origin {
             Some(_) => Some(fds.pop_front().ok_or_else(without_descriptors)?),
             None => None,
         };
-        let sockets = Sockets::assign(&boot, fds)?;
+        let sockets = Sockets::assign(&boot, fds).map_err(BootError::NoBoot)?;
         let writer = LinkWriter::new(link).map_err(BootError::Prepare)?;
         let shared = Shared::new(&boot, writer).map_err(BootError::Prepare)?;
         let shared = Arc::new(shared);
         shared.link.send(&FromChild::Hello {
             version: PROTOCOL_VERSION,
         });
+        let is_process = self.signals.is_some();
         let child = Child {
             boot,
             master: self.master,
+            is_process,
             sockets,
             post,
-            output: Some((stdout, stderr)),
+            // A thread writes where its process does.
+            output: is_process.then_some((stdout, stderr)),
             shared,
         };
-        watch::start(reader, signals, &child).map_err(BootError::Prepare)?;
+        watch::start(reader, self.signals, &child).map_err(BootError::Prepare)?;
         Ok(child)
     }
-
-    /// Has the kernel tell of the master's death, and looks whether it was earlier.
-    fn follow_master(&self, signal: Signal) -> Result<(), BootError> {
-        set_parent_process_death_signal(Some(signal)).map_err(|e| BootError::Prepare(e.into()))?;
-        if getppid() != parent(self.master) {
-            return Err(BootError::MasterGone(self.master));
-        }
-        Ok(())
-    }
 }
 
-/// Where a worker's connections come from.
-#[derive(Debug, Default)]
-pub struct Sockets {
-    /// The worker's end of the lane on which the master hands connections over.
-    pub lane: Option<OwnedFd>,
-    /// For each of [`Boot::listeners`] the socket to accept from, if the worker is to accept.
-    pub listeners: Vec<Option<OwnedFd>>,
-}
-
-impl Sockets {
-    fn assign(boot: &Boot, mut fds: VecDeque<OwnedFd>) -> Result<Self, BootError> {
-        let accepts = |listener: &&ListenerBoot| listener.source == Source::Accept;
-        let lanes = usize::from(boot.lane.is_some());
-        let expected = boot.listeners.iter().filter(accepts).count() + lanes;
-        if fds.len() != expected {
-            return Err(BootError::NoBoot(format!(
-                "it names {expected} sockets and came with {}",
-                fds.len()
-            )));
-        }
-        let lane = boot.lane.and_then(|_| fds.pop_front());
-        let mut socket = |listener| accepts(&listener).then(|| fds.pop_front()).flatten();
-        let listeners = boot.listeners.iter().map(&mut socket).collect();
-        Ok(Self { lane, listeners })
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = &OwnedFd> {
-        self.lane.iter().chain(self.listeners.iter().flatten())
-    }
-}
-
-/// A process that knows what it is and watches its master.
+/// A process that knows what it is and watches its master; or a thread that is one for its master.
 #[derive(Debug)]
 pub struct Child {
     boot: Boot,
     master: u32,
+    /// Whether the process is its own, to be ended by it.
+    pub(super) is_process: bool,
     pub(super) sockets: Sockets,
     /// This process's end of its post.
     pub(super) post: Option<OwnedFd>,
@@ -235,6 +235,28 @@ pub struct Child {
 }
 
 impl Child {
+    /// Becomes a child that is the calling thread of its master's process, with the other end of its link.
+    ///
+    /// It knows and does all that a process does, but for what concerns a process as a whole: signals, the master's
+    /// death, user and priority, and an end that waits for nobody are the master's affair.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Origin::boot`].
+    pub fn within(role: Role, link: OwnedFd) -> Result<Self, BootError> {
+        let master = std::process::id();
+        let mut reader = LinkReader::new(link.try_clone().map_err(BootError::Link)?);
+        let (boot, fds) = receive_boot(&mut reader, master)?;
+        name_thread(&boot);
+        thread::work_for(boot.child.seat);
+        let here = Here {
+            master,
+            role,
+            signals: None,
+        };
+        here.begin(boot, fds, reader, link)
+    }
+
     /// What the master told.
     pub const fn boot(&self) -> &Boot {
         &self.boot
@@ -319,8 +341,9 @@ fn without_descriptors() -> BootError {
     BootError::NoBoot("it came without its descriptors".into())
 }
 
-/// The short name that ps(1) and top(1) show, as `hello:w0`. A nicety: a failure changes nothing.
-fn name_process(boot: &Boot) {
+/// The short name that ps(1) and top(1) show, as `hello:w0`, of the process if this is its first thread. A nicety: a
+/// failure changes nothing.
+fn name_thread(boot: &Boot) {
     let role = match boot.child.seat {
         Seat::Agent => "agent".to_owned(),
         Seat::Worker(slot) => format!("w{slot}"),

@@ -20,6 +20,7 @@ use super::news;
 use super::output;
 use super::shared::Shared;
 use super::shutdown::{DrainCause, Draining};
+use super::thread;
 use super::watch::{OVERRUN, leave};
 use super::{BoxError, Child};
 use crate::beside::beside;
@@ -114,6 +115,10 @@ pub async fn run(mut child: Child, mut life: impl Life) -> Exit {
     // What was counted since the master's last beat.
     let shared = &child.shared;
     shared.link.send(&FromChild::Beat(shared.gauges.read()));
+    if !child.is_process {
+        // What it started belongs to the process, which goes on.
+        return exit;
+    }
     leave(child.shared.shutdown.order()).unwrap_or(exit)
 }
 
@@ -273,15 +278,21 @@ async fn run_hook<T>(
 /// requests that are to be finished.
 fn announce(shared: &Arc<Shared>, order: Draining) {
     let shared = Arc::clone(shared);
-    let said = beside(move || match order.cause {
-        DrainCause::MasterLost => {
-            let how = shared.master_lost.get().map_or("", String::as_str);
-            tracing::warn!("lost the master ({how}), leaving");
+    let seat = thread::seat();
+    let said = beside(move || {
+        if let Some(seat) = seat {
+            thread::work_for(seat);
         }
-        DrainCause::Signal => tracing::info!("got SIGTERM from outside, leaving"),
-        DrainCause::Asked => tracing::debug!("asked to leave"),
-        // The failure was logged when it happened.
-        DrainCause::HookFailed => {}
+        match order.cause {
+            DrainCause::MasterLost => {
+                let how = shared.master_lost.get().map_or("", String::as_str);
+                tracing::warn!("lost the master ({how}), leaving");
+            }
+            DrainCause::Signal => tracing::info!("got SIGTERM from outside, leaving"),
+            DrainCause::Asked => tracing::debug!("asked to leave"),
+            // The failure was logged when it happened.
+            DrainCause::HookFailed => {}
+        }
     });
     // Where there is no thread it is left unsaid.
     drop(said);

@@ -34,12 +34,14 @@ mod schedules;
 mod shared;
 mod shutdown;
 mod signals;
+mod sockets;
 pub mod state;
+pub mod thread;
 mod watch;
 
 pub use crate::sys::watched;
 pub use attributes::AttributeError;
-pub use boot::{BootError, Child, Origin, Sockets};
+pub use boot::{BootError, Child, Origin};
 pub use context::Context;
 pub use follower::Follower;
 pub use hook::HookError;
@@ -48,6 +50,7 @@ pub use members::Members;
 pub use messenger::Messenger;
 pub use schedules::{RunVoice, ScheduleLink, ScheduleVoice};
 pub use shutdown::{DrainCause, Draining, Shutdown};
+pub use sockets::Sockets;
 pub use state::State;
 /// Told to handlers and to the agent's loops that open-ended work has to end.
 pub use tokio_util::sync::CancellationToken;

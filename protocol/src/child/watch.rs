@@ -22,6 +22,12 @@
 //!   the master for output when the process becomes ready.
 //!
 //! Where a filter forbids it or the kernel is too old the table is shared, and everything works the same.
+//!
+//! # In the master's own process
+//!
+//! A child that is a thread of its master's process has this thread for beats and orders. The rest is left out:
+//! there is no master to lose, ending the process is the master's affair, and a table of its own would keep the master's
+//! sockets open. It ends with its link.
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -55,7 +61,11 @@ const LAST_WORDS: Duration = Duration::from_millis(50);
 const STACK: usize = 128 * 1024;
 
 /// Starts the thread, and waits until it has its own descriptors.
-pub(super) fn start(reader: LinkReader, signals: PipeReader, child: &Child) -> io::Result<()> {
+pub(super) fn start(
+    reader: LinkReader,
+    signals: Option<PipeReader>,
+    child: &Child,
+) -> io::Result<()> {
     let shared = Arc::clone(&child.shared);
     let timeout = shared.settings.master_timeout;
     let mut watch = Watch {
@@ -80,7 +90,11 @@ pub(super) fn start(reader: LinkReader, signals: PipeReader, child: &Child) -> i
         .name("hatchery-watch".into())
         .stack_size(STACK)
         .spawn(move || {
-            watch.separate(&of_child);
+            // A handler of the author's may write to a descriptor that does not exist here.
+            let _ = SigSet::all().thread_block();
+            if watch.is_of_process() {
+                watch.separate(&of_child);
+            }
             let _ = done.send(());
             watch.run();
         })?;
@@ -90,7 +104,8 @@ pub(super) fn start(reader: LinkReader, signals: PipeReader, child: &Child) -> i
 struct Watch {
     /// `None` once the master is lost: nothing is read from a dead link.
     reader: Option<LinkReader>,
-    signals: PipeReader,
+    /// `None`: the process is the master's.
+    signals: Option<PipeReader>,
     shared: Arc<Shared>,
     master: Option<Pid>,
     silence: MasterWatch,
@@ -108,11 +123,14 @@ struct Woken {
 }
 
 impl Watch {
+    /// Whether the process is this child's own.
+    const fn is_of_process(&self) -> bool {
+        self.signals.is_some()
+    }
+
     /// Stops sharing descriptors with the threads of the author. `of_child` are those that came with the
     /// boot message, the two for output first.
     fn separate(&mut self, of_child: &[RawFd]) {
-        // A handler of the author's may write to a descriptor that does not exist here.
-        let _ = SigSet::all().thread_block();
         if let Ok(own) = sys::own_descriptors(of_child) {
             self.separate = true;
             let mut own = own.into_iter();
@@ -132,6 +150,9 @@ impl Watch {
             if woken.link {
                 self.on_link();
             }
+            if self.reader.is_none() && !self.is_of_process() {
+                return;
+            }
             if self.reader.is_some() {
                 self.shared.link.flush();
                 if self.silence.is_lost(monotonic()) {
@@ -145,7 +166,9 @@ impl Watch {
 
     fn wait(&self) -> Woken {
         let mut interval = self.silence.interval();
-        if let Some(order) = self.shared.shutdown.order() {
+        if self.is_of_process()
+            && let Some(order) = self.shared.shutdown.order()
+        {
             let end = hard_end(order).saturating_sub(monotonic());
             // One millisecond more than asked: a wait that ends early would spin.
             interval = interval.min(end + Duration::from_millis(1));
@@ -153,23 +176,26 @@ impl Watch {
         let timeout = Timespec::try_from(interval).ok();
         let mut link = PollFlags::IN;
         link.set(PollFlags::OUT, self.shared.link.has_queued());
-        let mut fds = vec![
-            PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN),
-            PollFd::from_borrowed_fd(self.shared.link.wake_fd(), PollFlags::IN),
-        ];
-        if let Some(reader) = &self.reader {
+        let wake = self.shared.link.wake_fd();
+        let mut fds = vec![PollFd::from_borrowed_fd(wake, PollFlags::IN)];
+        let signals = self.signals.as_ref().map(|signals| {
+            fds.push(PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN));
+            fds.len() - 1
+        });
+        let reader = self.reader.as_ref().map(|reader| {
             fds.push(PollFd::from_borrowed_fd(reader.as_fd(), link));
-        }
+            fds.len() - 1
+        });
         if poll(&mut fds, timeout.as_ref()).is_err() {
             return Woken::default();
         }
         let ready = |i: usize| fds.get(i).is_some_and(|fd| !fd.revents().is_empty());
-        if ready(1) {
-            let _ = rustix::io::read(self.shared.link.wake_fd(), &mut [0; 8]);
+        if ready(0) {
+            let _ = rustix::io::read(wake, &mut [0; 8]);
         }
         Woken {
-            signal: ready(0),
-            link: ready(2),
+            signal: signals.is_some_and(ready),
+            link: reader.is_some_and(ready),
         }
     }
 
@@ -189,7 +215,9 @@ impl Watch {
 
     fn on_terminate(&mut self) {
         // The handler writes one byte a signal; how many came does not matter.
-        let _ = self.signals.read(&mut [0; 64]);
+        if let Some(signals) = &mut self.signals {
+            let _ = signals.read(&mut [0; 64]);
+        }
         if getppid() == self.master {
             self.order(DrainCause::Signal, self.shared.settings.drain_timeout);
         } else {
@@ -270,6 +298,9 @@ impl Watch {
 
     fn lose_master(&mut self, how: String) {
         self.reader = None;
+        if !self.is_of_process() {
+            return;
+        }
         // The first sign is the one that is told.
         let _ = self.shared.master_lost.set(how);
         self.order(DrainCause::MasterLost, self.shared.settings.orphan_grace);
@@ -279,7 +310,8 @@ impl Watch {
         let Some(order) = self.shared.shutdown.order() else {
             return;
         };
-        if monotonic() < hard_end(order) {
+        // Where the process is the master's, the master says when it is over.
+        if !self.is_of_process() || monotonic() < hard_end(order) {
             return;
         }
         let mut words = match order.cause {
