@@ -276,6 +276,7 @@ impl Child {
             self.shared.link.send(&FromChild::Failed {
                 hook: "App::config".to_owned(),
                 message,
+                timed_out: false,
             });
             Exit::HookFailed
         })
