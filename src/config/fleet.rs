@@ -88,6 +88,18 @@ pub(super) fn boot(layer: &Layer, cwd: &Path) -> Option<FleetBoot> {
     })
 }
 
+/// The other way round.
+pub(super) fn tell(boot: Option<&FleetBoot>, layer: &mut Layer) {
+    let Some(boot) = boot else {
+        return;
+    };
+    layer.fleet = Some(FleetAddress::said(boot));
+    layer.fleet_user.clone_from(&boot.user);
+    layer.fleet_password_file.clone_from(&boot.password_file);
+    layer.fleet_ca_file.clone_from(&boot.ca_file);
+    layer.fleet_lease = Some(boot.lease);
+}
+
 /// One sentence for what cannot be, before anybody is asked.
 pub(super) fn contradictions(settings: &Settings) -> Option<String> {
     let boot = settings.config.fleet.as_ref()?;

@@ -158,16 +158,18 @@ impl Settings {
     /// Everything said, as one source would say it.
     pub(crate) fn to_layer(&self) -> Layer {
         #[cfg_attr(
-            not(feature = "program"),
-            expect(unused_mut, reason = "it is changed with the feature")
+            not(any(feature = "fleet", feature = "program")),
+            expect(unused_mut, reason = "it is changed with the features")
         )]
-        let mut layer = self.without_program();
+        let mut layer = self.without_features();
+        #[cfg(feature = "fleet")]
+        super::fleet::tell(self.config.fleet.as_ref(), &mut layer);
         #[cfg(feature = "program")]
         super::program::tell(self.config.program.as_ref(), &mut layer);
         layer
     }
 
-    fn without_program(&self) -> Layer {
+    fn without_features(&self) -> Layer {
         let Config {
             name,
             runtime_dir,
@@ -193,10 +195,7 @@ impl Settings {
             exit_on_crash_loop,
             http,
             messages,
-            #[cfg(feature = "fleet")]
-            fleet,
-            #[cfg(not(feature = "fleet"))]
-                fleet: _,
+            fleet: _,
             program: _,
             // Not a setting, and shown by nobody.
             section: _,
@@ -252,15 +251,15 @@ impl Settings {
             message_queue: Some(Size(messages.window.into())),
             on_master_death: Some(on_master_death),
             #[cfg(feature = "fleet")]
-            fleet: fleet.as_ref().map(super::fleet::FleetAddress::said),
+            fleet: None,
             #[cfg(feature = "fleet")]
-            fleet_user: fleet.as_ref().and_then(|fleet| fleet.user.clone()),
+            fleet_user: None,
             #[cfg(feature = "fleet")]
-            fleet_password_file: fleet.as_ref().and_then(|fleet| fleet.password_file.clone()),
+            fleet_password_file: None,
             #[cfg(feature = "fleet")]
-            fleet_ca_file: fleet.as_ref().and_then(|fleet| fleet.ca_file.clone()),
+            fleet_ca_file: None,
             #[cfg(feature = "fleet")]
-            fleet_lease: fleet.as_ref().map(|fleet| fleet.lease),
+            fleet_lease: None,
             #[cfg(feature = "program")]
             program: None,
             #[cfg(feature = "program")]
