@@ -10,6 +10,9 @@ use super::*;
 use crate::id::Seat;
 use crate::post::{Body, Frame, Frames, Head, Kind, Limits, flag};
 
+mod room;
+mod targets;
+
 const LIMITS: Limits = Limits {
     max_message: 64 * 1024,
     window: 64 * 1024,
