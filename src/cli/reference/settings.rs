@@ -1,16 +1,16 @@
 //! The page of every setting.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
 use clap::{Args as _, Command};
 
 use super::render::{cell, explained, origin};
-use crate::config::{self, Form, Key, Layer, Settings};
+use crate::config::{self, Form, Inputs, Key, Layer};
 
 /// Where the book says more about a setting.
 const SEE: &[(&str, &str, &str)] = &[
+    ("single", "a single process", "../single.md"),
     ("listen", "addresses", "../configuration.md#addresses"),
     ("strategy", "strategies", "../strategies.md"),
     ("weights", "strategies", "../strategies.md"),
@@ -145,7 +145,15 @@ pub(super) fn defaults() -> Vec<(&'static str, Option<String>, String)> {
         if let Some((name, value)) = named {
             (find(name).read)(&mut layer, value).unwrap();
         }
-        Settings::new(layer, BTreeMap::new(), "app", Path::new("/")).to_layer()
+        let (settings, problems) = config::load(Inputs {
+            app: "app",
+            flags: layer,
+            config: None,
+            environment: [],
+            cwd: Path::new("/"),
+        });
+        assert_eq!(problems, []);
+        settings.to_layer()
     };
     let bare = held(None);
     // Where there is neither fleet nor program, their other settings have no value.
