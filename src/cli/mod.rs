@@ -55,7 +55,7 @@ pub(crate) fn run(app: &mut App, started_by: StartedBy) -> Exit {
             sources,
             sockets,
             output,
-        }) => systemd_unit(app.into(), *sources, sockets, output),
+        }) => systemd_unit((&*app).into(), *sources, sockets, output),
         Some(Verb::Stop { target, timeout }) => {
             reach(app, target).and_then(|client| stop::run(&client, timeout))
         }

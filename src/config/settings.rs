@@ -70,12 +70,7 @@ impl Settings {
         } else {
             Strategy::default()
         };
-        let workers = layer.workers.unwrap_or(Workers::Auto);
-        let workers = if single && workers == Workers::Auto {
-            Workers::Count(1)
-        } else {
-            workers
-        };
+        let workers = super::single::workers(single, layer.workers);
         let name = layer.name.unwrap_or(app);
         let config = Config {
             runtime_dir: absolute(layer.runtime_dir)
@@ -169,6 +164,7 @@ impl Settings {
         layer
     }
 
+    #[expect(clippy::too_many_lines, reason = "a line for each setting")]
     fn without_features(&self) -> Layer {
         let Config {
             name,

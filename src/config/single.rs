@@ -1,8 +1,17 @@
-//! What `single` rules out: whatever needs more than one process, or one that can be replaced.
+//! What `single` means for other settings, and what it rules out: whatever needs more than one process, or one that can be replaced.
 
 use hatchery_master::Strategy;
 
 use super::settings::Settings;
+use super::value::Workers;
+
+/// How many workers are meant: with `single` there is one, unless another number was said.
+pub(super) fn workers(single: bool, said: Option<Workers>) -> Workers {
+    match said {
+        None | Some(Workers::Auto) if single => Workers::Count(1),
+        said => said.unwrap_or(Workers::Auto),
+    }
+}
 
 /// One sentence for each setting that makes no sense with `single`.
 pub(super) fn contradictions(settings: &Settings) -> Vec<String> {
@@ -83,6 +92,7 @@ mod tests {
         std::fs::write(dir.path().join("app.toml"), text).unwrap();
         let (settings, problems) = load(Inputs {
             app: "app",
+            has_section: false,
             flags: Layer::default(),
             config: Some("app.toml".into()),
             environment: [],

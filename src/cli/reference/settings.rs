@@ -147,6 +147,7 @@ pub(super) fn defaults() -> Vec<(&'static str, Option<String>, String)> {
         }
         let (settings, problems) = config::load(Inputs {
             app: "app",
+            has_section: false,
             flags: layer,
             config: None,
             environment: [],
