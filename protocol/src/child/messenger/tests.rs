@@ -10,6 +10,7 @@ use super::*;
 use crate::id::Seat;
 use crate::post::{Body, Frame, Frames, Head, Kind, Limits, flag};
 
+mod lost;
 mod room;
 mod targets;
 
