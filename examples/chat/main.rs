@@ -6,7 +6,11 @@
 //!
 //! Open <http://127.0.0.1:7001/> in two windows.
 //!
-//! What a client says goes to every worker by the messenger; each passes it on to its own clients in that room. With the
+//! What a client says goes to every worker by the messenger; each passes it on to its own clients in that room. So it does not
+//! matter which worker a client comes to, and any strategy will do: `ip-hash` is for protocols that spread one session over several
+//! connections, which a WebSocket does not.
+//!
+//! With the
 //! feature `fleet`, and `--fleet redis://host:6379`, it goes to the workers of all other hosts, too:
 //!
 //! ```text
