@@ -1,6 +1,8 @@
 //! As many as there are CPUs to use: by the affinity of the master, and by the quota of its control group.
 #![expect(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
     reason = "a test fails by panicking, in its helpers, too"
 )]
 

@@ -1,6 +1,7 @@
 //! How a process ended: one kind, told alike by the events, the status and the metrics.
 #![expect(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     reason = "a test fails by panicking, in its helpers, too"
 )]
 
