@@ -37,6 +37,7 @@ pub mod ended;
 pub mod event;
 pub mod fifo;
 pub mod fragile;
+pub mod held;
 pub mod holdings;
 pub mod hosts;
 pub mod http;

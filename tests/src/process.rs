@@ -183,7 +183,7 @@ pub fn blocks_signals(pid: u32, name: &str) -> Option<bool> {
     Some(mask | cannot == u64::MAX)
 }
 
-fn thread(pid: u32, name: &str) -> Option<PathBuf> {
+pub(crate) fn thread(pid: u32, name: &str) -> Option<PathBuf> {
     let mut tasks = fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten();
     let has_name = |task: &PathBuf| {
         fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim_end() == name)

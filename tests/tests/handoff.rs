@@ -10,9 +10,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use hatchery_tests::control::Control;
+use hatchery_tests::held::Held;
 use hatchery_tests::http;
 use hatchery_tests::process::{descriptors, expect_idle, kill};
-use hatchery_tests::wait::{LATE, moment, until};
+use hatchery_tests::wait::{LATE, moment, pass, until};
 use hatchery_tests::{Crowd, each_strategy, playground, step};
 use rustix::process::Signal;
 
@@ -89,7 +90,9 @@ fn a_worker_is_suspended(strategy: &str) {
     cluster.stop();
 }
 
-each_strategy!(a_suspended_worker_delays_nobody => a_worker_is_suspended, handed over);
+// With reuse-port clients wait in the queue of its own: a suite of `hang`.
+each_strategy!(a_suspended_worker_delays_nobody => a_worker_is_suspended; round_robin: "round-robin",
+    least_connections: "least-connections", weighted: "weighted", ip_hash: "ip-hash", shared: "shared");
 
 /// A suspended worker has nobody to help it, and then it dies.
 fn a_suspended_worker_dies(strategy: &str) {
@@ -184,6 +187,42 @@ fn a_flood_of_commands_delays_no_connection() {
     assert!(begun.elapsed() < LATE, "{:?}", begun.elapsed());
     cluster.stop();
 }
+
+/// What accepts stands still for longer than the master may be silent.
+#[test]
+fn beats_and_commands_go_on_while_nothing_is_accepted() {
+    let cluster = playground!().flag("--master-timeout", "2s").start();
+    let everybody = cluster.everybody();
+    let held = Held::thread(cluster.master(), "hatchery-accept");
+    let mut clients = Crowd::gather(&cluster, 20);
+    let over = Instant::now() + Duration::from_secs(5);
+    while Instant::now() < over {
+        assert_eq!(cluster.status()["state"], "ready");
+        pass(Duration::from_millis(100));
+    }
+    drop(held);
+    clients.answers();
+    assert_eq!(cluster.everybody(), everybody);
+    cluster.stop();
+}
+
+/// What answers commands and sends beats stands still. Nobody here may take that for the master's end meanwhile.
+fn the_control_loop_stands_still(strategy: &str) {
+    let cluster = playground!()
+        .strategy(strategy)
+        .flag("--master-timeout", "60s")
+        .start();
+    cluster.connect_to(1);
+    let everybody = cluster.everybody();
+    let held = Held::main_thread(cluster.master());
+    let served = Crowd::gather(&cluster, 100).answers();
+    assert_eq!(served.len(), 100);
+    drop(held);
+    assert_eq!(cluster.everybody(), everybody);
+    cluster.stop();
+}
+
+each_strategy!(connections_come_through_while_no_command_does => the_control_loop_stands_still);
 
 /// What the master has not been told yet it holds a copy of, and while it is suspended it is told nothing.
 #[test]

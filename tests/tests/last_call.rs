@@ -4,15 +4,12 @@
     reason = "a test fails by panicking, in its helpers, too"
 )]
 
-use std::fs;
 use std::io::ErrorKind;
 
 use hatchery_tests::event::count;
+use hatchery_tests::held::Held;
 use hatchery_tests::process::kill;
 use hatchery_tests::{Crowd, Traffic, each_strategy, playground, step};
-use nix::sys::ptrace;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
 use rustix::process::Signal;
 
 fn stopped_under_load(strategy: &str) {
@@ -106,40 +103,11 @@ fn stopped_during_a_replacement(strategy: &str) {
 
 each_strategy!(nobody_is_left_to_a_worker_that_boots => stopped_during_a_replacement);
 
-/// The thread of a master's that accepts, standing still as it may on a machine that is too busy.
-struct Held(Pid);
-
-impl Held {
-    fn of(master: u32) -> Self {
-        let threads = fs::read_dir(format!("/proc/{master}/task")).unwrap();
-        let accepts = threads.map(Result::unwrap).find(|thread| {
-            let name = fs::read_to_string(thread.path().join("comm"));
-            name.is_ok_and(|name| name.trim() == "hatchery-accept")
-        });
-        let thread = accepts.unwrap().file_name();
-        let thread = Pid::from_raw(thread.to_str().unwrap().parse().unwrap());
-        ptrace::attach(thread).unwrap();
-        waitpid(thread, Some(WaitPidFlag::__WALL)).unwrap();
-        Self(thread)
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        if ptrace::detach(self.0, None).is_ok() {
-            return;
-        }
-        // It has died with its master, which is not gone before somebody has looked.
-        while let Ok(WaitStatus::Stopped(..) | WaitStatus::PtraceEvent(..)) =
-            waitpid(self.0, Some(WaitPidFlag::__WALL))
-        {}
-    }
-}
-
+/// As on a machine that is too busy.
 #[test]
 fn a_thread_that_cannot_keep_up_does_not_hold_up_a_stop() {
     let cluster = playground!().workers(2).start();
-    let held = Held::of(cluster.master());
+    let held = Held::thread(cluster.master(), "hatchery-accept");
     cluster.signal(Signal::TERM);
     cluster.wait_nth("draining", 2);
     drop(held);
@@ -150,7 +118,7 @@ fn a_thread_that_cannot_keep_up_does_not_hold_up_a_stop() {
 #[test]
 fn a_second_signal_is_heard_while_clients_are_passed_on() {
     let cluster = playground!().workers(2).start();
-    let held = Held::of(cluster.master());
+    let held = Held::thread(cluster.master(), "hatchery-accept");
     cluster.signal(Signal::TERM);
     cluster.signal(Signal::INT);
     cluster.wait_nth("worker-exited", 2);
