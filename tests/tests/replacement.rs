@@ -24,13 +24,18 @@ const CLIENTS: u64 = 24;
 /// How soon a client knows that its worker is gone.
 const SOON: Duration = Duration::from_millis(100);
 
-/// Replaces one worker after the other; the next one goes while the last is on its way back. The result is
-/// when each of them was told.
+/// When a worker was told to go, and when it was seen to be gone.
+struct Replaced {
+    told: Instant,
+    gone: Instant,
+}
+
+/// Replaces one worker after the other; the next one goes while the last is on its way back.
 fn replace_a_hundred(
     cluster: &Cluster,
     traffic: &Traffic,
     signal: Signal,
-) -> BTreeMap<u32, Instant> {
+) -> BTreeMap<u32, Replaced> {
     let mut replaced = BTreeMap::new();
     for round in 0..ROUNDS {
         for slot in 0..WORKERS {
@@ -39,8 +44,11 @@ fn replace_a_hundred(
             }
             traffic.expect_answers(5);
             let worker = cluster.worker(slot);
-            replaced.insert(worker, Instant::now());
+            let told = Instant::now();
             kill(worker, signal);
+            process::expect_dead(worker);
+            let gone = Instant::now();
+            replaced.insert(worker, Replaced { told, gone });
             cluster.wait(step("worker-exited").pid(worker));
         }
     }
@@ -72,6 +80,7 @@ fn killed(strategy: &str) {
     let descriptors = process::descriptors(master);
     let traffic = Traffic::begin(cluster.address(), CLIENTS);
     let killed = replace_a_hundred(&cluster, &traffic, Signal::KILL);
+    let mut delays = Vec::new();
     for failure in traffic.end() {
         let kind = failure.error.kind();
         let cut_off = [
@@ -87,10 +96,16 @@ fn killed(strategy: &str) {
         let Some(worker) = failure.worker else {
             continue;
         };
-        let when = killed.get(&worker).expect("its worker was killed");
-        let told = failure.when.duration_since(*when);
-        assert!(told < SOON + LATE, "{failure:?} after {told:?}");
+        let killed = killed.get(&worker).expect("its worker was killed");
+        assert!(failure.when >= killed.told, "{failure:?}");
+        // A busy machine needs its time to end a process; what counts is how long a client waits then.
+        let delay = failure.when.saturating_duration_since(killed.gone);
+        assert!(delay < SOON + LATE, "{failure:?} after {delay:?}");
+        delays.push(delay);
     }
+    delays.sort_unstable();
+    let median = delays.get(delays.len() / 2).expect("somebody was cut off");
+    assert!(*median <= SOON, "half of them later than {median:?}");
     cluster.expect("the master holds nothing", || {
         process::descriptors(master) <= descriptors
     });
