@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::process::Command;
 
 use crate::cluster::Cluster;
+use crate::command::run;
 
 /// What is served, as `status` shows it, in the order of the command line.
 #[track_caller]
@@ -58,6 +60,32 @@ pub fn listening(local: SocketAddr) -> BTreeSet<u64> {
         listens.then(|| fields.get(9)?.parse().ok()).flatten()
     };
     table.lines().filter_map(number).collect()
+}
+
+/// What the kernel tells of the sockets that listen at an address (ss(8)): for each how many connections wait
+/// to be accepted, and how many may.
+fn queues(local: SocketAddr) -> Vec<(u32, u32)> {
+    let mut ss = Command::new("ss");
+    ss.args(["-H", "-l", "-t", "-n", &format!("src {local}")]);
+    let ran = run(ss);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let queue = |line: &str| {
+        let mut fields = line.split_ascii_whitespace().skip(1);
+        let mut number = || fields.next().unwrap().parse().unwrap();
+        (number(), number())
+    };
+    ran.stdout.lines().map(queue).collect()
+}
+
+/// How many connections wait at an address to be accepted.
+pub fn queued(local: SocketAddr) -> u32 {
+    queues(local).into_iter().map(|(waiting, _)| waiting).sum()
+}
+
+/// How long the queue of each socket may be that listens at an address.
+pub fn backlogs(local: SocketAddr) -> Vec<u32> {
+    let queues = queues(local).into_iter();
+    queues.map(|(_, most)| most).collect()
 }
 
 /// Those of them that a process has among its descriptors.

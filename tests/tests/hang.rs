@@ -8,6 +8,7 @@
 use std::time::{Duration, Instant};
 
 use hatchery_tests::event::{Event, count};
+use hatchery_tests::listeners::queued;
 use hatchery_tests::process::{self, kill};
 use hatchery_tests::{Cluster, Crowd, Plan, Visitors, each_strategy, http, playground, step, wait};
 use nix::sys::ptrace;
@@ -103,6 +104,27 @@ fn a_worker_that_is_stopped_is_killed_and_no_client_notices() {
     let dump = dump(&cluster, hung);
     assert!(dump.contains("the whole process stands still"), "{dump}");
     assert!(dump.contains("T (stopped)"), "{dump}");
+    cluster.stop();
+}
+
+/// With a queue of its own for each worker nobody else takes who waits there, until its worker is given up.
+#[test]
+fn who_waits_in_the_queue_of_a_stopped_worker_is_served_when_it_is_killed() {
+    let cluster = impatient().strategy("reuse-port").start();
+    let hung = cluster.worker(0);
+    kill(hung, Signal::STOP);
+    cluster.expect("it is stopped", || {
+        process::Process::find(hung).is_some_and(|process| process.state == 'T')
+    });
+    let mut crowd = Crowd::gather(&cluster, 60);
+    let waiting = queued(cluster.address());
+    // Unless it took so long to come that it is over.
+    let over = count(&cluster.events(), "hung") > 0;
+    assert!(waiting > 0 || over, "all of 60 came to the other worker");
+    expect_hung(&cluster, hung);
+    let answers = crowd.answers();
+    assert!(answers.iter().all(|who| who.pid != hung), "{answers:?}");
+    cluster.wait(step("worker-replaced").slot(0));
     cluster.stop();
 }
 

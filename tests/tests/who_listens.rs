@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use hatchery_tests::listeners::{held, listening};
+use hatchery_tests::listeners::{address, backlogs, held, listening};
 use hatchery_tests::process::kill;
 use hatchery_tests::{Cluster, each_strategy, playground, step};
 use rustix::process::Signal;
@@ -65,6 +65,21 @@ fn with_reuse_port_every_worker_has_a_socket_of_its_own_and_the_master_has_all()
     assert_eq!(Some(&held(cluster.worker(1), &sockets)), of_workers.get(1));
     assert_eq!(listening(cluster.address()), sockets);
     cluster.expect_orderly_end();
+}
+
+#[test]
+fn each_socket_has_the_backlog_of_its_address() {
+    let cluster = playground!()
+        .workers(2)
+        .listen("127.0.0.1:0?backlog=7")
+        .listen("127.0.0.1:0?backlog=9&strategy=shared")
+        .listen("127.0.0.1:0?backlog=11&strategy=reuse-port")
+        .start();
+    let backlogs = |n| backlogs(address(&cluster, n));
+    assert_eq!(backlogs(0), [7]);
+    assert_eq!(backlogs(1), [9]);
+    assert_eq!(backlogs(2), [11, 11], "one for each worker");
+    cluster.stop();
 }
 
 /// Agent and workers are the master's children, and nobody is anybody else's.
