@@ -9,8 +9,9 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use hatchery_tests::http::{Connection, Stream};
+use hatchery_tests::process::descriptors;
 use hatchery_tests::tls::{Authority, Files};
-use hatchery_tests::{Plan, http, playground};
+use hatchery_tests::{Plan, each_strategy, http, playground};
 use serde_json::Value;
 
 const V1: &str = "PROXY TCP4 198.51.100.7 203.0.113.9 5000 443\r\n";
@@ -36,9 +37,8 @@ fn client_info<S: Stream>(connection: &mut Connection<S>) -> Value {
     serde_json::from_slice(&response.body).unwrap()
 }
 
-#[test]
-fn handlers_see_the_proxys_client() {
-    let cluster = behind_a_proxy().start();
+fn the_proxys_client_is_seen(strategy: &str) {
+    let cluster = behind_a_proxy().strategy(strategy).start();
     for header in [V1.as_bytes().to_vec(), v2()] {
         let mut connection = cluster.connect();
         let proxy = connection.get_ref().local_addr().unwrap();
@@ -51,6 +51,50 @@ fn handlers_see_the_proxys_client() {
             assert_eq!(info["listener"], "edge");
         }
     }
+}
+
+each_strategy!(handlers_see_the_proxys_client => the_proxys_client_is_seen);
+
+/// The master waits for a header only so long; then any worker gets the connection, and judges it.
+#[test]
+fn ip_hash_does_not_wait_for_a_proxy_that_takes_its_time() {
+    let cluster = playground!()
+        .listen("127.0.0.1:0?proxy-protocol&strategy=ip-hash")
+        .start();
+    let master = cluster.master();
+    let before = descriptors(master);
+    let (begin, rest) = V1.split_at(12);
+    // What comes at first, what makes it a header, and what makes it none.
+    let rows = [
+        ("", V1, "GET / HTTP/1.1\r\n\r\n"),
+        (begin, rest, "a.b.c.d\r\n"),
+    ];
+    for (first, header, nonsense) in rows {
+        let [mut late, mut never] = [cluster.connect(), cluster.connect()];
+        for connection in [&mut late, &mut never] {
+            connection.send(first.as_bytes()).unwrap();
+        }
+        cluster.expect_status("workers have both", |status| {
+            let workers = status["workers"].as_array().unwrap().iter();
+            let connections = workers.map(|worker| worker["connections"].as_u64().unwrap());
+            connections.sum::<u64>() == 2
+        });
+        cluster.expect("the master keeps neither", || descriptors(master) <= before);
+        late.send(header.as_bytes()).unwrap();
+        assert_eq!(client_info(&mut late)["address"], "198.51.100.7:5000");
+        never.send(nonsense.as_bytes()).unwrap();
+        let error = never.receive_exact(1).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{nonsense:?}");
+        drop((late, never));
+        cluster.expect_status("both are gone", |status| {
+            let mut workers = status["workers"].as_array().unwrap().iter();
+            workers.all(|worker| worker["connections"] == 0)
+        });
+    }
+    cluster.expect("the master has no more than before", || {
+        descriptors(master) <= before
+    });
+    cluster.stop();
 }
 
 #[test]
