@@ -323,19 +323,48 @@ mod tests {
         assert_eq!(reader.read(&mut [0]).unwrap(), 0);
     }
 
+    /// A packet with so many copies of a descriptor, whatever it says.
+    fn send_packet(lane: impl AsFd, packet: &[u8], fd: BorrowedFd<'_>, count: usize) {
+        let fds = vec![fd; count];
+        let mut space = [MaybeUninit::uninit(); ANCILLARY_SPACE];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        if count > 0 {
+            assert!(ancillary.push(SendAncillaryMessage::ScmRights(&fds)));
+        }
+        sendmsg(
+            lane,
+            &[IoSlice::new(packet)],
+            &mut ancillary,
+            SendFlags::empty(),
+        )
+        .unwrap();
+    }
+
+    /// Descriptors are lost on the way where the receiver has no room for them (MSG_CTRUNC, recvmsg(2)): those
+    /// that arrived are the first ones, and nothing is open that nobody has.
+    #[test]
+    fn how_many_descriptors_arrived_is_told_by_their_number() {
+        for (listeners, sent, arrived) in [(5, 2, 2), (1, 0, 0), (MAX_BATCH, 1, 1)] {
+            let (master, worker) = lane().unwrap();
+            let (mut reader, writer) = io::pipe().unwrap();
+            let packet = vec![1; NUMBER + listeners * LISTENER];
+            send_packet(&master, &packet, writer.as_fd(), sent);
+            drop(writer);
+            let (batch, fds) = receive_batch(&worker).unwrap().unwrap();
+            assert_eq!((batch.listeners.len(), fds.len()), (listeners, arrived));
+            drop(fds);
+            assert_eq!(reader.read(&mut [0]).unwrap(), 0, "a descriptor is open");
+        }
+    }
+
     /// A peer that speaks nonsense, or loses descriptors, leaves nothing open.
     #[test]
     fn other_packets_are_refused_and_their_descriptors_closed() {
         let (master, worker) = lane().unwrap();
         let (mut reader, writer) = io::pipe().unwrap();
-        let three = [writer.as_fd(); 3];
         let packets: [&[u8]; 4] = [b"1234567", b"12345678l", b"12345678l0l1", &[0; BATCH + 2]];
         for packet in packets {
-            let mut space = [MaybeUninit::uninit(); ANCILLARY_SPACE];
-            let mut ancillary = SendAncillaryBuffer::new(&mut space);
-            ancillary.push(SendAncillaryMessage::ScmRights(&three));
-            let io = [IoSlice::new(packet)];
-            sendmsg(&master, &io, &mut ancillary, SendFlags::empty()).unwrap();
+            send_packet(&master, packet, writer.as_fd(), 3);
             let error = receive_batch(&worker).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidData, "{packet:?}");
         }
