@@ -14,7 +14,7 @@ use hatchery_tests::loopback::unique_address;
 use hatchery_tests::process::kill;
 use hatchery_tests::tls::{Authority, Client, Files, HOST, TlsStream, is_resumed, secure};
 use hatchery_tests::wait::{PATIENCE, until};
-use hatchery_tests::{Cluster, http, http2, playground, step};
+use hatchery_tests::{Cluster, each_strategy, http, http2, playground, step};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -110,18 +110,17 @@ fn one_cluster_serves_with_and_without() {
     assert_eq!(connection.get("/").unwrap().text(), "Hello World");
 }
 
-#[test]
-fn every_strategy_serves_tls() {
-    for strategy in ["round-robin", "shared", "reuse-port"] {
-        let (plan, authority) = secure(playground!().flag("--strategy", strategy));
-        let cluster = plan.start();
-        let client = authority.client();
-        for _ in 0..8 {
-            let mut connection = client.connect(cluster.address()).unwrap();
-            assert_eq!(connection.get("/").unwrap().text(), "Hello World");
-        }
+fn serves_tls(strategy: &str) {
+    let (plan, authority) = secure(playground!().strategy(strategy));
+    let cluster = plan.start();
+    let client = authority.client();
+    for _ in 0..8 {
+        let mut connection = client.connect(cluster.address()).unwrap();
+        assert_eq!(connection.get("/").unwrap().text(), "Hello World");
     }
 }
+
+each_strategy!(every_strategy_serves_tls => serves_tls);
 
 // Sessions.
 
