@@ -46,7 +46,7 @@ fn expect_spread(
         let log = cluster.stderr();
         log.matches("does not read its connections").count()
     };
-    let workers = cluster.everybody().len() - 1;
+    let workers = cluster.worker_pids().len();
     let seen = until(PATIENCE, || {
         // Everybody is there.
         if spread(&connections(address, workers)).len() < workers {
@@ -166,6 +166,25 @@ fn weights_are_kept_in_proportion() {
             .iter()
             .all(|(slot, share)| counts[slot].abs_diff(*share) <= 1)
     });
+    cluster.stop();
+}
+
+/// Who has no worker has no turn, and nobody gets anything for it; its weight is there when it has one again.
+#[test]
+fn weights_wait_for_slots_that_are_scaled_away() {
+    let plan = playground!().strategy("weighted").flag("--weights", "3,1");
+    let cluster = talkative(plan).start();
+    let scale = |to: &str, shares: &[(u32, usize)]| {
+        let ran = cluster.verb(&["scale", to]);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        expect_spread(&cluster, 40, |counts| {
+            let mut shares = shares.iter();
+            shares.all(|(slot, share)| counts[slot].abs_diff(*share) <= 1)
+        });
+    };
+    scale("1", &[(0, 40)]);
+    scale("3", &[(0, 24), (1, 8), (2, 8)]);
+    scale("2", &[(0, 30), (1, 10)]);
     cluster.stop();
 }
 
