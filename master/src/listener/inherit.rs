@@ -227,8 +227,10 @@ fn shown(address: &SockAddr, family: Family) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{TcpListener, TcpStream, UdpSocket};
+    use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
     use std::os::unix::net::{UnixDatagram, UnixListener};
+
+    use socket2::{Domain, Socket, Type};
 
     use super::*;
 
@@ -295,10 +297,20 @@ mod tests {
     fn everything_else_is_refused_by_what_it_is() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let connection = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let unheard = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+        unheard.bind(&any_port.into()).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let packets = Socket::new(Domain::UNIX, Type::SEQPACKET, None).unwrap();
+        let path = SockAddr::unix(dir.path().join("s")).unwrap();
+        packets.bind(&path).unwrap();
+        packets.listen(1).unwrap();
         let rows: Vec<(OwnedFd, &str)> = vec![
             (io::pipe().unwrap().0.into(), "is not a socket"),
             (tempfile::tempfile().unwrap().into(), "is not a socket"),
             (connection.into(), "does not listen"),
+            (unheard.into(), "does not listen"),
+            (packets.into(), "is neither"),
             (UnixDatagram::unbound().unwrap().into(), "is neither"),
         ];
         for (fd, words) in rows {
