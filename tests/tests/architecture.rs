@@ -265,6 +265,68 @@ fn nobody_waits_for_any_child() {
     }
 }
 
+/// Where a signal goes to a number instead of a pidfd, and why the number is no stranger's: nobody can have waited
+/// for the process, or it is a group, which has no pidfd and whose number lasts as long as one of its members.
+const SIGNALLED_BY_NUMBER: [(&str, &str); 11] = [
+    (
+        "protocol/src/child/group.rs",
+        "who was in this process's own group when it was read, a moment ago",
+    ),
+    (
+        "master/src/orphans.rs",
+        "children that nobody else waits for",
+    ),
+    ("master/src/spawn.rs", "a child that was made a moment ago"),
+    (
+        "master/src/process.rs",
+        "the group of a child that was not waited for yet",
+    ),
+    (
+        "master/src/roll.rs",
+        "the group of a process whose pidfd took the signal",
+    ),
+    (
+        "master/src/succession/attendant.rs",
+        "the group of a process whose pidfd took the signal",
+    ),
+    ("program/src/life.rs", "a child that was not waited for yet"),
+    (
+        "program/src/remains.rs",
+        "children that nobody else waits for",
+    ),
+    (
+        "cli/src/dev/build.rs",
+        "the group of a child that was not waited for yet",
+    ),
+    (
+        "cli/src/dev/application.rs",
+        "a child that was not waited for yet",
+    ),
+    (
+        "src/testing/cluster.rs",
+        "what an application's own test does to a process that it has just looked up",
+    ),
+];
+
+/// A number may be somebody else's by the time that the signal comes.
+#[test]
+fn nobody_is_signalled_by_number_but_where_the_number_is_certain() {
+    let mut found = BTreeSet::new();
+    for folder in [
+        "protocol", "master", "agent", "worker", "program", "cli", "src",
+    ] {
+        for file in source::rust_files(folder) {
+            let code = source::product_code(&file);
+            let words = ["kill_process", "kill_process_group", "killpg", "tgkill"];
+            if words.iter().any(|word| has_word(&code, word)) {
+                found.insert(file.display().to_string());
+            }
+        }
+    }
+    let allowed = SIGNALLED_BY_NUMBER.map(|(file, _)| file.to_owned());
+    assert_eq!(found, BTreeSet::from(allowed));
+}
+
 /// A test that sleeps is a test that fails on a busy machine, and one that is ignored tests nothing.
 #[test]
 fn tests_do_not_sleep() {
