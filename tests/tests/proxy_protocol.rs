@@ -1,6 +1,7 @@
 //! A proxy says for whom it speaks, before anything else.
 #![expect(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     reason = "a test fails by panicking, in its helpers, too"
 )]
 
