@@ -65,7 +65,9 @@ fn section(
     elsewhere: &BTreeSet<String>,
     instead: &str,
 ) {
-    let own = |arg: &&Arg| !["help", "version"].contains(&arg.get_id().as_str());
+    // What is hidden is between processes of hatchery.
+    let own =
+        |arg: &&Arg| !arg.is_hide_set() && !["help", "version"].contains(&arg.get_id().as_str());
     let long = |arg: &Arg| arg.get_long().map(str::to_owned).unwrap_or_default();
     let arguments: Vec<&Arg> = command.get_arguments().filter(own).collect();
     // Some flags have the name of a setting and are none: who takes one setting takes all.
