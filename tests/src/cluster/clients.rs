@@ -1,6 +1,6 @@
 //! A cluster as its HTTP clients see it.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use super::Cluster;
 use crate::http::{self, Connection, Whoami};
@@ -26,11 +26,18 @@ impl Cluster {
     }
 
     /// A connection to the worker in this slot, and what it says about itself. Who gets a connection is
-    /// the kernel's choice, so there may have to be several.
+    /// the kernel's choice, or goes by the client's address, so there may have to be several of several clients.
     #[track_caller]
     pub fn connect_to(&self, slot: u32) -> (Connection, Whoami) {
+        let address = self.address();
+        let mut clients = (1..=254).cycle().map(|host| Ipv4Addr::new(127, 0, 0, host));
         wait::until(PATIENCE, || {
-            let mut connection = self.connect();
+            let client = clients.next().filter(|_| address.is_ipv4());
+            let connected = client.map_or_else(
+                || http::connect(address),
+                |client| http::connect_from(client, address),
+            );
+            let mut connection = connected.unwrap();
             let who = connection.whoami().unwrap();
             (who.slot == slot).then_some((connection, who))
         })
