@@ -143,8 +143,11 @@ impl Chaos<'_> {
         if master() != before {
             return;
         }
+        // For a moment of an upgrade either master answers, and only what it says tells which one it was.
+        let uptime = |metrics: &Metrics| metrics.value("hatchery_uptime_seconds");
         if let Some((known, metrics)) = &self.metrics
             && *known == before
+            && uptime(&now) >= uptime(metrics)
         {
             let mut fallen = now.fallen_since(metrics);
             fallen.retain(|series| !may_be_given_up(series));
