@@ -9,8 +9,10 @@ use std::fs;
 
 use hatchery_protocol::boot::ENV_SLOT;
 use hatchery_protocol::children;
+// Not rustix's: a group may be from outside of the pid namespace, and is 0 here.
+use nix::unistd::getpgid;
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, getpgid, getpid, kill_process, pidfd_open,
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, getpid, kill_process, pidfd_open,
     pidfd_send_signal, set_child_subreaper, waitid,
 };
 
@@ -43,12 +45,14 @@ pub(crate) fn kill_left(known: &HashSet<Pid>) -> usize {
 /// act of a master whose children are its threads. What these had started comes here when they die, and goes, too.
 pub(crate) fn take_along() {
     let group = getpgid(None);
+    let group_of =
+        |pid: &Pid| getpgid(Some(nix::unistd::Pid::from_raw(pid.as_raw_nonzero().get())));
     let _ = set_child_subreaper(Some(getpid()));
     // Again for those who were started meanwhile, and not for ever.
     for _ in 0..8 {
         let left: Vec<Pid> = children()
             .into_iter()
-            .filter(|pid| getpgid(Some(*pid)) == group)
+            .filter(|pid| group_of(pid) == group)
             .filter(|pid| kill_exactly(*pid))
             .collect();
         if left.is_empty() {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use rustix::process::{Pid, Signal, getpgid, getpid, kill_process};
+use rustix::process::{Pid, Signal, getpid, kill_process};
 
 /// Kills every other process of this process's group, which a child leads.
 ///
@@ -10,7 +10,8 @@ use rustix::process::{Pid, Signal, getpgid, getpid, kill_process};
 /// Looks again until it finds nobody, as a process may fork while it is being killed.
 pub(super) fn kill_own_group() {
     let me = getpid();
-    if getpgid(None) != Ok(me) {
+    // Not rustix's getpgid: a group may be from outside of the pid namespace, and is 0 here.
+    if nix::unistd::getpgid(None).map(nix::unistd::Pid::as_raw) != Ok(me.as_raw_nonzero().get()) {
         // Not the leader: the group belongs to somebody else.
         return;
     }
