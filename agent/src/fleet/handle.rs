@@ -127,6 +127,8 @@ impl Fleet {
         let Some(inner) = &self.0 else {
             return;
         };
+        // First, or the next sign of life would make it a member again.
+        inner.link.leaving.cancel();
         if let Ok(session) = inner.link.session() {
             let _ = timeout(GOODBYE, presence::vanish(&session, &inner.keys, &inner.me)).await;
         }

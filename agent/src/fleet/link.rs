@@ -4,6 +4,7 @@
 //! member is there; each time it also sends itself a message, for a connection for messages that has died in
 //! silence looks like one on which nothing happens.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +41,8 @@ pub(super) struct Link {
     current: watch::Sender<Current>,
     /// This member's message to itself has come.
     pub(super) echoed: Notify,
+    /// No sign of life is given any more.
+    pub(super) leaving: CancellationToken,
     pub(super) stop: CancellationToken,
 }
 
@@ -54,6 +57,7 @@ impl Link {
         Self {
             current: watch::Sender::new(Current::Down("not connected yet".to_owned())),
             echoed: Notify::new(),
+            leaving: CancellationToken::new(),
             stop: CancellationToken::new(),
         }
     }
@@ -190,6 +194,9 @@ async fn beat(inner: &Arc<Inner>, session: &Session) -> &'static str {
     let mut told = None;
     loop {
         ticks.tick().await;
+        if inner.link.leaving.is_cancelled() {
+            return pending().await;
+        }
         let appeared = presence::appear(session, &inner.keys, &inner.describe()).await;
         // A lost connection ends the session by itself. The rest is no reason to end one: messages go on.
         let trouble = appeared.as_ref().err().cloned();
