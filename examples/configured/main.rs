@@ -83,7 +83,7 @@ fn show(known: &Known) -> Value {
         "greeting": known.settings.greeting,
         "region": upstream.region,
         "token_length": upstream.token.len(),
-        "retries": upstream.retries.0,
+        "attempts": upstream.attempts.0,
         "patience_seconds": upstream.patience.time().as_secs(),
     })
 }

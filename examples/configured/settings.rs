@@ -22,7 +22,7 @@ pub(crate) struct Upstream {
     /// A secret: rather `HATCHERY_APP__UPSTREAM__TOKEN` than in the file.
     pub(crate) token: String,
     #[serde(default = "three")]
-    pub(crate) retries: Retries,
+    pub(crate) attempts: Attempts,
     #[serde(default)]
     pub(crate) patience: Patience,
 }
@@ -30,21 +30,21 @@ pub(crate) struct Upstream {
 /// A rule of the application's own, which `check` knows because the type does.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(try_from = "u8")]
-pub(crate) struct Retries(pub(crate) u8);
+pub(crate) struct Attempts(pub(crate) u8);
 
-impl TryFrom<u8> for Retries {
+impl TryFrom<u8> for Attempts {
     type Error = &'static str;
 
-    fn try_from(retries: u8) -> Result<Self, Self::Error> {
-        if retries > 10 {
+    fn try_from(attempts: u8) -> Result<Self, Self::Error> {
+        if attempts > 10 {
             return Err("it must be at most 10");
         }
-        Ok(Self(retries))
+        Ok(Self(attempts))
     }
 }
 
-const fn three() -> Retries {
-    Retries(3)
+const fn three() -> Attempts {
+    Attempts(3)
 }
 
 /// One of several.

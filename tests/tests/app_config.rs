@@ -96,7 +96,7 @@ fn refused(ran: &Ran, words: &[&str]) {
 fn both_roles_have_what_file_and_environment_say() {
     let cluster = with_file(plan(), &section("Hello", "north"))
         .env("HATCHERY_APP__NAMES", "World, moon")
-        .env("HATCHERY_APP__UPSTREAM__RETRIES", "7")
+        .env("HATCHERY_APP__UPSTREAM__ATTEMPTS", "7")
         .env("HATCHERY_APP__UPSTREAM__PATIENCE", "short")
         // A password that looks like a number stays text.
         .env("HATCHERY_APP__UPSTREAM__TOKEN", "007")
@@ -104,7 +104,7 @@ fn both_roles_have_what_file_and_environment_say() {
     everybody_says(&cluster, "Hello World and moon");
     let agent = agent(&cluster);
     assert_eq!(
-        (&agent["region"], &agent["retries"]),
+        (&agent["region"], &agent["attempts"]),
         (&"north".into(), &7.into())
     );
     assert_eq!(
@@ -234,18 +234,18 @@ fn a_section_that_is_wrong_is_told_by_check_and_by_start() {
             ],
         ),
         (
-            good.clone() + "retries = 11\n",
+            good.clone() + "attempts = 11\n",
             &[],
             &[
-                "bad value for `app.upstream.retries` in file ",
+                "bad value for `app.upstream.attempts` in file ",
                 "it must be at most 10",
             ],
         ),
         (
             good.clone(),
-            &[("HATCHERY_APP__UPSTREAM__RETRIES", SECRET)],
+            &[("HATCHERY_APP__UPSTREAM__ATTEMPTS", SECRET)],
             &[
-                "bad value for `app.upstream.retries` in environment variable HATCHERY_APP__UPSTREAM__RETRIES: it must be a \
+                "bad value for `app.upstream.attempts` in environment variable HATCHERY_APP__UPSTREAM__ATTEMPTS: it must be a \
                  whole number from 0 to 255",
             ],
         ),
@@ -409,8 +409,8 @@ fn a_section_that_is_wrong_fails_the_reload_and_changes_nothing() {
             "`app.greeting` is missing: set it under [app] of file ",
         ),
         (
-            good.clone() + "retries = 11\n",
-            "bad value for `app.upstream.retries` in file ",
+            good.clone() + "attempts = 11\n",
+            "bad value for `app.upstream.attempts` in file ",
         ),
         ("app = 5\n".to_owned(), "bad value for `app` in file "),
         ("[app\n".to_owned(), "is not TOML"),
