@@ -306,6 +306,28 @@ fn a_master_without_descriptors_has_some_left_for_a_replacement() {
     cluster.stop();
 }
 
+/// By signals: without a descriptor no command can connect.
+#[test]
+fn orders_of_a_master_without_descriptors_fail_and_harm_nobody() {
+    let cluster = playground!().upgradable().start();
+    let before = cluster.worker_pids();
+    let master = cluster.master();
+    limit_descriptors(master, 5);
+    for (signal, outcome) in [
+        (Signal::HUP, "reload-failed"),
+        (Signal::USR2, "upgrade-failed"),
+    ] {
+        cluster.signal(signal);
+        let failed = cluster.wait(outcome);
+        assert!(failed.why().contains("open files"), "{failed:?}");
+    }
+    limit_descriptors(master, 1024);
+    assert_eq!(cluster.worker_pids(), before, "they were never touched");
+    assert_eq!(cluster.verb(&["reload"]).code, Some(0));
+    cluster.upgrade();
+    cluster.stop();
+}
+
 #[test]
 fn an_operator_is_answered_by_a_master_without_descriptors() {
     let cluster = playground!().start();
