@@ -12,9 +12,13 @@ pub const LATE: Duration = Duration::from_secs(6);
 /// How long to wait between two looks.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// Looks again and again until there is something to see. `None` when the time is over.
+/// A pause that takes so long was not this program's: the machine stood still, as a guest does that is paused.
+const STOOD_STILL: Duration = Duration::from_secs(1);
+
+/// Looks again and again until there is something to see. `None` when the time is over, in which nobody else could do
+/// anything either while the machine stood still.
 pub fn until<T>(within: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
-    let deadline = Instant::now() + within;
+    let mut deadline = Instant::now() + within;
     loop {
         if let Some(seen) = look() {
             return Some(seen);
@@ -22,7 +26,13 @@ pub fn until<T>(within: Duration, mut look: impl FnMut() -> Option<T>) -> Option
         if Instant::now() >= deadline {
             return None;
         }
+        let paused = Instant::now();
         std::thread::sleep(PAUSE);
+        let gap = paused.elapsed();
+        if gap > STOOD_STILL {
+            eprintln!("this machine stood still for {gap:?}");
+            deadline += gap;
+        }
     }
 }
 
