@@ -16,6 +16,7 @@ use thiserror::Error;
 use tokio::io::{AsyncWriteExt as _, Interest};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::coop::consume_budget;
 use tokio::time::timeout;
 
 use crate::journal::Following;
@@ -250,8 +251,10 @@ async fn follow(stream: &mut UnixStream, mut following: Following) -> Result<(),
 
 /// Waits until the client closes its end. What it writes meanwhile is thrown away.
 async fn left(stream: &UnixStream) {
-    let mut scrap = [0; 256];
+    let mut scrap = [0; 4096];
     while stream.readable().await.is_ok() {
+        // One that writes without end is always readable, and everybody else has a turn, too.
+        consume_budget().await;
         match stream.try_read(&mut scrap) {
             Ok(0) => return,
             Ok(_) => {}

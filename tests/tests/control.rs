@@ -355,6 +355,32 @@ fn clients_that_say_nothing_or_half_of_it_hold_up_nobody() {
     cluster.stop().expect_stop_within(Duration::ZERO);
 }
 
+/// What they write is thrown away, and takes its turn like everything else.
+#[test]
+fn clients_that_never_stop_writing_hold_up_nobody() {
+    let cluster = playground!().start();
+    let floods: Vec<_> = (0..4)
+        .map(|_| {
+            let mut control = cluster.control();
+            control.ask("events").unwrap();
+            thread::spawn(move || {
+                let nonsense = vec![0; 1 << 16];
+                while control.send(&nonsense).is_ok() {}
+            })
+        })
+        .collect();
+    for _ in 0..5 {
+        assert_eq!(cluster.status()["state"], "ready");
+    }
+    kill(cluster.worker(0), Signal::KILL);
+    cluster.wait(step("worker-replaced").slot(0));
+    assert!(floods.iter().all(|flood| !flood.is_finished()));
+    cluster.stop();
+    for flood in floods {
+        flood.join().unwrap();
+    }
+}
+
 #[test]
 fn a_hundred_clients_at_once_are_all_answered() {
     let cluster = playground!().start();
