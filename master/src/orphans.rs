@@ -6,15 +6,21 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::time::Duration;
 
 use hatchery_protocol::boot::ENV_SLOT;
 use hatchery_protocol::children;
+use hatchery_protocol::clock::monotonic;
 // Not rustix's: a group may be from outside of the pid namespace, and is 0 here.
 use nix::unistd::getpgid;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, getpid, kill_process, pidfd_open,
     pidfd_send_signal, set_child_subreaper, waitid,
 };
+
+/// How long the end of a master waits for those whom it has killed.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Reaps every zombie that is not `known`. Returns how many.
 pub(crate) fn reap(known: &HashSet<Pid>) -> usize {
@@ -28,17 +34,19 @@ pub(crate) fn reap(known: &HashSet<Pid>) -> usize {
 
 /// Kills those that are left of a program whose keeper was killed, with all that detached itself. A keeper's death
 /// brings them here, and nobody else's are killed: they are known by a variable that their keeper gave them.
-/// Returns how many.
-pub(crate) fn kill_left(known: &HashSet<Pid>) -> usize {
+/// Who dies leaves its own children to us, and is told by a signal: then it is time to look again. Returns whom.
+pub(crate) fn kill_left(known: &HashSet<Pid>) -> Vec<Pid> {
     children()
         .into_iter()
         .filter(|pid| !known.contains(pid) && was_kept(*pid))
         // Nobody has waited for it yet, so the number is its own.
         .filter(|pid| kill_process(*pid, Signal::KILL).is_ok())
-        .inspect(|pid| {
-            let _ = waitid(WaitId::Pid(*pid), WaitIdOptions::EXITED);
-        })
-        .count()
+        .collect()
+}
+
+/// The same as the last act of a master, which nobody looks after again.
+pub(crate) fn kill_all_left(known: &HashSet<Pid>) {
+    until_nobody_is_left(|| kill_left(known));
 }
 
 /// Kills what the author's code has started in this very process and left in its group, before the process ends: the last
@@ -48,20 +56,42 @@ pub(crate) fn take_along() {
     let group_of =
         |pid: &Pid| getpgid(Some(nix::unistd::Pid::from_raw(pid.as_raw_nonzero().get())));
     let _ = set_child_subreaper(Some(getpid()));
-    // Again for those who were started meanwhile, and not for ever.
-    for _ in 0..8 {
-        let left: Vec<Pid> = children()
+    until_nobody_is_left(|| {
+        children()
             .into_iter()
             .filter(|pid| group_of(pid) == group)
             .filter(|pid| kill_exactly(*pid))
-            .collect();
-        if left.is_empty() {
+            .collect()
+    });
+}
+
+/// Kills and waits for those who were killed, again for those who come here or were started meanwhile, and not for ever:
+/// one may be in a system call that does not end.
+fn until_nobody_is_left(kill: impl Fn() -> Vec<Pid>) {
+    let end = monotonic() + FAREWELL;
+    loop {
+        let killed = kill();
+        if killed.is_empty() || monotonic() >= end {
             return;
         }
-        for pid in left {
-            let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED);
+        for pid in killed {
+            wait_until(pid, end);
         }
     }
+}
+
+/// Waits for a child that was killed, until then at most.
+fn wait_until(pid: Pid, end: Duration) {
+    if let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) {
+        let patience = end.saturating_sub(monotonic());
+        let mut dead = [PollFd::new(&process, PollFlags::IN)];
+        let _ = poll(&mut dead, Timespec::try_from(patience).ok().as_ref());
+    }
+    // Whether it is dead or not, and somebody else may have waited for it.
+    let _ = waitid(
+        WaitId::Pid(pid),
+        WaitIdOptions::EXITED | WaitIdOptions::NOHANG,
+    );
 }
 
 /// The author's threads may be waiting for it, so its number may be another's by now: of one that is still a child
@@ -127,9 +157,10 @@ mod tests {
                 .filter(|pid| !ours.contains(pid))
                 .collect()
         };
-        assert_eq!(kill_left(&known()), 1);
-        assert_eq!(kill_left(&known()), 0);
+        assert_eq!(kill_left(&known()), [id(kept.id())]);
+        kill_all_left(&known());
         assert!(kept.wait().is_err(), "it was waited for");
+        assert_eq!(kill_left(&known()), []);
         other.kill().unwrap();
         other.wait().unwrap();
     }

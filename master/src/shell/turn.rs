@@ -1,9 +1,10 @@
 //! The loop: inputs to events.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use hatchery_protocol::clock::{boottime, monotonic};
 use hatchery_protocol::message::{ToChild, write_message};
+use rustix::process::Pid;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
@@ -45,11 +46,7 @@ impl Shell {
         self.happen(Event::Started);
         loop {
             if let Some(exit) = self.exit {
-                if self.adopted.config.single {
-                    orphans::take_along();
-                } else {
-                    self.reap_orphans();
-                }
+                self.see_off_orphans();
                 return Remains {
                     exit,
                     control: self.control,
@@ -218,16 +215,30 @@ impl Shell {
             // The children of this process are the author's, who waits for them.
             return;
         }
-        let successor = self.successor.as_ref().map(|successor| successor.pid);
-        let children = self.processes.values().map(|process| process.pid);
-        let known = children.chain(successor).collect();
+        let known = self.own_children();
         if self.adopted.config.program.is_some() {
-            // Until nobody is left: who dies leaves its own children to us.
-            while orphans::kill_left(&known) > 0 {}
+            orphans::kill_left(&known);
         }
         let reaped = orphans::reap(&known);
         if reaped > 0 {
             tracing::debug!("reaped {reaped} orphans");
         }
+    }
+
+    /// The last look at them.
+    fn see_off_orphans(&self) {
+        if self.adopted.config.single {
+            return orphans::take_along();
+        }
+        if self.adopted.config.program.is_some() {
+            orphans::kill_all_left(&self.own_children());
+        }
+        self.reap_orphans();
+    }
+
+    fn own_children(&self) -> HashSet<Pid> {
+        let successor = self.successor.as_ref().map(|successor| successor.pid);
+        let children = self.processes.values().map(|process| process.pid);
+        children.chain(successor).collect()
     }
 }
