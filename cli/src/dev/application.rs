@@ -52,12 +52,17 @@ enum News {
 
 impl Application {
     pub(super) fn new(settings: Vec<OsString>) -> Result<Self, DevError> {
-        let is_daemon = |word: &OsString| {
-            let word = word.to_string_lossy();
-            word == "--daemon" || word.starts_with("--daemon=")
+        let says = |flag: &str| {
+            settings.iter().any(|word| {
+                let word = word.to_string_lossy();
+                word.split('=').next() == Some(flag)
+            })
         };
-        if settings.iter().any(is_daemon) {
+        if says("--daemon") {
             return Err(DevError::Daemon);
+        }
+        if says("--single") {
+            return Err(DevError::Single);
         }
         Ok(Self {
             settings,
@@ -84,8 +89,8 @@ impl Application {
         let started = outliving::command(program)
             .arg("start")
             .args(&self.settings)
-            // Whatever the environment and the file say.
-            .arg("--daemon=false")
+            // Whatever the environment and the file say: neither could be reloaded here.
+            .args(["--daemon=false", "--single=false"])
             .stdin(Stdio::null())
             // A Ctrl-C is for us, who tell it once: it would take a second word for impatience.
             .process_group(0)
@@ -256,10 +261,16 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_run_in_the_background() {
-        for settings in ["--daemon", "--daemon=true"] {
-            let refused = Application::new(vec!["--workers".into(), "2".into(), settings.into()]);
-            assert!(matches!(refused, Err(DevError::Daemon)), "{settings}");
+    fn nothing_is_run_in_the_background_or_where_nobody_can_be_replaced() {
+        let refused = |setting: &str| {
+            let settings = vec!["--workers".into(), "2".into(), setting.into()];
+            Application::new(settings).unwrap_err()
+        };
+        for setting in ["--daemon", "--daemon=true"] {
+            assert!(matches!(refused(setting), DevError::Daemon), "{setting}");
+        }
+        for setting in ["--single", "--single=true"] {
+            assert!(matches!(refused(setting), DevError::Single), "{setting}");
         }
     }
 }

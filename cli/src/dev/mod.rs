@@ -70,6 +70,11 @@ enum DevError {
         "--daemon cannot be given: the application runs for as long as `hatchery dev` does, in this terminal"
     )]
     Daemon,
+    #[error(
+        "--single cannot be given: `hatchery dev` reloads, and in one process nobody can be replaced; here the application has \
+         processes of its own"
+    )]
+    Single,
     #[error("cargo cannot be run: {0}")]
     Cargo(io::Error),
     #[error(
@@ -87,7 +92,7 @@ enum DevError {
 impl DevError {
     const fn code(&self) -> u8 {
         match self {
-            Self::Daemon => USAGE,
+            Self::Daemon | Self::Single => USAGE,
             Self::Cargo(_) | Self::NoPackage | Self::Workspace(_) | Self::Watch { .. } => BAD_PLACE,
             Self::Runtime(_) => INTERNAL,
         }
