@@ -138,7 +138,11 @@ impl Config {
             ("runtime_dir", runtime_dir != self.runtime_dir),
             ("single", single != self.single),
             ("listen", listen != self.listen),
-            ("strategy", strategy != self.strategy),
+            (
+                "strategy",
+                // Nobody may have said it: it goes with `single`.
+                strategy != self.strategy && single == self.single,
+            ),
             ("user", children.run_as.user != self.children.run_as.user),
             ("group", children.run_as.group != self.children.run_as.group),
             ("nice", children.nice != self.children.nice),

@@ -269,6 +269,8 @@ fn settings_for_many_processes_are_refused() {
     assert_eq!(reloaded.code, Some(0), "{reloaded:?}");
     let note = "`single` has changed; that takes effect with a restart";
     assert!(reloaded.stderr.contains(note), "{reloaded:?}");
+    // Its strategy is another one by default, which nobody has said.
+    assert!(!reloaded.stderr.contains("`strategy`"), "{reloaded:?}");
     assert_eq!(cluster.worker_pids().len(), 2);
     cluster.stop();
 }
