@@ -15,6 +15,7 @@ use hatchery_protocol::message::{
     FromChild, Member, MessageError, ToChild, read_message, write_message,
 };
 use hatchery_protocol::wire::{Decoder, MAX_FRAME};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use thiserror::Error;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
@@ -22,6 +23,17 @@ use tokio::sync::Notify;
 
 /// How many bytes may wait for a child that does not read.
 const QUEUE_LIMIT: usize = MAX_FRAME;
+
+/// The two ends of a new link: this master's, and the child's.
+pub(crate) fn ends() -> io::Result<(OwnedFd, OwnedFd)> {
+    let flags = SocketFlags::CLOEXEC;
+    Ok(socketpair(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        flags,
+        None,
+    )?)
+}
 
 /// Why a link is of no more use.
 #[derive(Debug, Error)]

@@ -16,11 +16,11 @@ use hatchery_protocol::PROTOCOL_VERSION;
 use hatchery_protocol::boot::{ENV_MASTER, ENV_PROTOCOL, ENV_ROLE};
 use hatchery_protocol::id::Seat;
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
 use crate::attributes::Account;
 use crate::executable::{self, Executable};
+use crate::link;
 use crate::output::Stream;
 
 /// What a service manager tells the master and no child must see.
@@ -118,12 +118,7 @@ pub(crate) fn create(
     mut command: Command,
     prepare: impl FnOnce(&OwnedFd) -> io::Result<()>,
 ) -> io::Result<Spawned> {
-    let (link, theirs) = socketpair(
-        AddressFamily::UNIX,
-        SocketType::STREAM,
-        SocketFlags::CLOEXEC,
-        None,
-    )?;
+    let (link, theirs) = link::ends()?;
     prepare(&link)?;
     let (stdout, child_stdout) = io::pipe()?;
     let (stderr, child_stderr) = io::pipe()?;

@@ -14,9 +14,10 @@ use std::thread::Builder;
 
 use hatchery_protocol::exit::Exit;
 use hatchery_protocol::id::Seat;
-use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, shutdown, socketpair};
+use rustix::net::{Shutdown, shutdown};
 use rustix::process::getpid;
 
+use crate::link;
 use crate::spawn::Newborn;
 use crate::supervisor::Status;
 
@@ -38,12 +39,7 @@ const LEFT_BEHIND: u8 = 1;
 ///
 /// There are no descriptors or no threads, or the part was given out already.
 pub(crate) fn start(seat: Seat, part: impl FnOnce() -> Option<Part>) -> io::Result<Newborn> {
-    let (link, theirs) = socketpair(
-        AddressFamily::UNIX,
-        SocketType::STREAM,
-        SocketFlags::CLOEXEC,
-        None,
-    )?;
+    let (link, theirs) = link::ends()?;
     rustix::io::ioctl_fionbio(&link, true)?;
     let (end, teller) = io::pipe()?;
     let (mut tells, last) = (teller.try_clone()?, theirs.try_clone()?);

@@ -109,12 +109,7 @@ impl Developing {
     /// Where the application serves.
     #[track_caller]
     pub fn address(&self) -> SocketAddr {
-        let ready = self.wait_nth("egg-ready", 1);
-        ready
-            .why()
-            .split([' ', ','])
-            .find_map(|word| word.parse().ok())
-            .unwrap_or_else(|| panic!("no address in {ready:?}"))
+        self.wait_nth("egg-ready", 1).address()
     }
 
     /// Waits until the terminal has shown these words so many times.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
+use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -35,6 +36,14 @@ impl Event {
     /// The reason, empty when there is none.
     pub fn why(&self) -> &str {
         self.reason.as_deref().unwrap_or_default()
+    }
+
+    /// The first address that egg-ready tells.
+    #[track_caller]
+    pub fn address(&self) -> SocketAddr {
+        let mut words = self.why().split([' ', ',']);
+        let address = words.find_map(|word| word.parse().ok());
+        address.unwrap_or_else(|| panic!("no address in {self:?}"))
     }
 }
 

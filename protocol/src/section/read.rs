@@ -3,6 +3,7 @@
 //! A deserializer of our own, because what a variable says becomes what the field is: `8080` is a number for a field that is
 //! one, and a password for one that is a string. And because of the errors, see `error`.
 
+use std::borrow::Cow;
 use std::collections::btree_map;
 use std::slice;
 
@@ -55,39 +56,30 @@ impl Node<'_> {
         }
     }
 
-    /// An array, also one that a variable says: with commas between.
-    fn list<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refusal> {
-        let parts: Vec<Value>;
-        let items = match self.0 {
-            Value::List(items) => items,
+    /// What is in an array, also in one that a variable says: with commas between.
+    fn items(&self) -> Option<Cow<'_, [Value]>> {
+        match self.0 {
+            Value::List(items) => Some(items.into()),
             Value::Variable(text) => {
                 let texts = text.split(',').map(str::trim);
-                parts = texts
-                    .filter(|text| !text.is_empty())
-                    .map(|text| Value::Variable(text.to_owned()))
-                    .collect();
-                &parts
+                let texts = texts.filter(|text| !text.is_empty());
+                Some(texts.map(|text| Value::Variable(text.to_owned())).collect())
             }
-            Value::Text(_) | Value::Number(_) | Value::Switch(_) | Value::Table(_) => {
-                return self.deserialize_any(visitor);
-            }
-        };
-        visitor.visit_seq(Items::new(items))
+            Value::Text(_) | Value::Number(_) | Value::Switch(_) | Value::Table(_) => None,
+        }
+    }
+
+    fn list<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refusal> {
+        match self.items() {
+            Some(items) => visitor.visit_seq(Items::new(&items)),
+            None => self.deserialize_any(visitor),
+        }
     }
 
     fn tuple<'de, V: Visitor<'de>>(self, length: usize, visitor: V) -> Result<V::Value, Refusal> {
-        let found = match self.0 {
-            Value::List(items) => items.len(),
-            Value::Variable(text) => text
-                .split(',')
-                .filter(|text| !text.trim().is_empty())
-                .count(),
-            Value::Text(_) | Value::Number(_) | Value::Switch(_) | Value::Table(_) => length,
-        };
-        if found == length {
-            self.list(visitor)
-        } else {
-            Err(Refusal::invalid_length(found, &visitor))
+        match self.items().map(|items| items.len()) {
+            Some(found) if found != length => Err(Refusal::invalid_length(found, &visitor)),
+            Some(_) | None => self.list(visitor),
         }
     }
 }

@@ -11,12 +11,7 @@ impl Cluster {
     /// The address it listens on, the first if there are several; known from egg-ready on.
     #[track_caller]
     pub fn address(&self) -> SocketAddr {
-        let ready = self.wait("egg-ready");
-        ready
-            .why()
-            .split([' ', ','])
-            .find_map(|word| word.parse().ok())
-            .unwrap_or_else(|| panic!("no address in {ready:?}"))
+        self.wait("egg-ready").address()
     }
 
     /// A connection to some worker.
