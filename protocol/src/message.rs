@@ -88,6 +88,7 @@ pub enum FromChild {
         /// What it said.
         message: String,
         /// Whether it failed by taking too long.
+        #[serde(default)]
         timed_out: bool,
     },
     /// The answer to [`ToChild::Beat`]. Sent by the watch thread, so it proves that the *process* lives;
