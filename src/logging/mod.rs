@@ -1,7 +1,8 @@
 //! The log: lines on standard error that say who wrote them.
 //!
 //! Every line carries role, slot, process id and generation, so the mixed output of all processes can be
-//! taken apart again. Where agent and worker are threads of the master's process, it is the thread that counts. A line that cannot be written is lost: a full disk ends no process.
+//! taken apart again. Where agent and worker are threads of the master's process, it is the thread that counts.
+//! A line that cannot be written is lost: a full disk ends no process.
 //!
 //! An author who installed a `tracing` subscriber before `App::run` keeps it; then nothing is set up here.
 

@@ -78,6 +78,7 @@ fn start_parked() {
     let session = || {
         let stat = std::fs::read_to_string(&stat).unwrap();
         let (_, fields) = stat.rsplit_once(") ").unwrap();
+        assert!(!fields.starts_with('Z'), "it has ended instead");
         fields.split(' ').nth(3).map(str::to_owned)
     };
     while session() != Some(child.id().to_string()) {
