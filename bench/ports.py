@@ -11,7 +11,7 @@ from collections import Counter
 
 sys.dont_write_bytecode = True
 
-from support import clients, hello, iptables, proc, report, wrk  # noqa: E402
+from support import clients, hello, iptables, proc, proxied, report, wrk  # noqa: E402
 from support.bench import samples  # noqa: E402
 from support.command import run  # noqa: E402
 from support.node import Egg, NodeCluster, NodeSingle, Pm2  # noqa: E402
@@ -112,7 +112,7 @@ def peers(bench):
     """3: both, with those that are far away. One server has all loads, because some take long to start."""
     us, node = Clustered("round-robin"), NodeCluster(scheduling="rr")
     sides = [us, node, NodeCluster(scheduling="none"), Egg(), Pm2(), Gunicorn(threads=4), Granian(), Puma()]
-    sides += [iptables.of_axum(), iptables.of_node()]
+    sides += [iptables.of_axum(), iptables.of_node(), proxied.of_axum(), proxied.of_node()]
     loads = {
         f"{kind}, {connections} connections": (connections, close)
         for kind, close in (("keep-alive", False), ("new connections", True))

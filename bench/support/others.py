@@ -57,12 +57,15 @@ class Nginx(Side):
     def version(self):
         return output(find_program("nginx"), "-v")
 
+    def configure(self, place, name, **values):
+        """Writes a configuration of `peers` with these values in it."""
+        text = (PEERS / name).read_text()
+        for key, value in {**values, "PLACE": place}.items():
+            text = text.replace(f"@{key}@", str(value))
+        (place / name).write_text(text)
+
     def prepare(self, place, port):
-        values = {"WORKERS": self.workers, "PORT": port, "OPTIONS": self.options, "PLACE": place}
-        text = (PEERS / "nginx.conf").read_text()
-        for name, value in values.items():
-            text = text.replace(f"@{name}@", str(value))
-        (place / "nginx.conf").write_text(text)
+        self.configure(place, "nginx.conf", WORKERS=self.workers, PORT=port, OPTIONS=self.options)
 
     def command(self, place, _port):
         return [find_program("nginx"), "-e", "stderr", "-p", str(place), "-c", str(place / "nginx.conf")]
