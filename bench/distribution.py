@@ -89,16 +89,18 @@ def uneven(port, number):
     return fail(f"a client failed: {failed[0]}") if failed else found
 
 
-LOADS = {
-    "one after another": sequential,
-    "all at once": burst,
-    "32 at a time, uneven work": uneven,
-}
+UNEVEN = "32 at a time, uneven work"
+LOADS = {"one after another": sequential, "all at once": burst, UNEVEN: uneven}
 
 
 def most_of(counts, workers):
     """The share of the busiest workers."""
     return 100 * sum(sorted(counts)[-workers:]) / sum(counts)
+
+
+def spread(counts):
+    """How many more the busiest has than the idlest."""
+    return report.Samples("connections", [max(counts) - min(counts)]) if counts else "not measured"
 
 
 def distribution(bench):
@@ -134,11 +136,13 @@ def distribution(bench):
     bench.tables[title] = report.markdown(headings, rows)
     servers = list(dict.fromkeys(server for server, _ in counts))
     bench.drawing = drawing.bars(title, list(LOADS), servers, counts)
-    for side in sides[:1]:
-        for load in LOADS:
-            if (side.name, load) in counts:
-                spread = max(counts[side.name, load]) - min(counts[side.name, load])
-                lines.append(Line(1, f"{side.name}, {load}: most - fewest", report.Samples("connections", [spread]), at_most=1))
+    us, node = sides[0], sides[len(STRATEGIES)]
+    for load in LOADS:
+        if (us.name, load) in counts:
+            # Who is busy for long is late, and others get what it does not take.
+            target = {} if load == UNEVEN else {"at_most": 1}
+            what = f"{us.name}, {load}: most - fewest"
+            lines.append(Line(1, what, spread(counts[us.name, load]), node.name, spread(counts.get((node.name, load))), **target))
     return lines
 
 

@@ -5,7 +5,7 @@ from html import escape
 PANEL_WIDTH, PANEL_HEIGHT = 210, 70
 LEFT, TOP, GAP = 190, 70, 26
 # Beside each other on a white and on a black page.
-INK, BAR, MOST = "#555", "#4878a8", "#c8702a"
+INK, BAR, MOST = "#7a7a7a", "#4878a8", "#c8702a"
 
 
 def text(x, y, words, size=12, anchor="start", weight="normal"):
