@@ -15,6 +15,9 @@ from support.report import Line, Samples  # noqa: E402
 # How long clients wait, in seconds. Whoever has no answer then is counted as one without.
 WITHIN = 900
 KINDS = ("first", "median", "last")
+# What a worker may have by its settings, which are the defaults here: a flip at a time, of a file of 20 MiB that is in memory twice and
+# 256 MiB of pixels that may be there three times. In megabytes, whoever and how many come.
+MOST = (2 * 20 + 3 * 256) * 1.048576
 
 
 def sides():
@@ -52,10 +55,13 @@ def at_once(bench, row, count, usual):
     last = {side: times(found[side], "last") for side in all_sides}
     what = f"{count} pictures at once: last answer"
     targets = {"ratio_at_most": 0.2}
+    most = {side: memory(found[side]) for side in (cluster, koa_cluster)}
+    held = f"{count} pictures at once: memory at most"
     return [
         Line(row, what, last[cluster], koa_cluster.name, last[koa_cluster], **targets),
         Line(row, what, last[cluster], one_process.name, last[one_process], ratio_at_most=1.1),
         Line(row, f"{what}, one worker", last[one_worker], koa.name, last[koa], **targets),
+        Line(row, held, most[cluster], koa_cluster.name, most[koa_cluster], at_most=cluster.workers * MOST),
     ]
 
 
@@ -66,11 +72,16 @@ def times(measured, kind):
     return Samples("s", [each[kind] for each in measured], limit=WITHIN, late="not there")
 
 
+def memory(measured):
+    if isinstance(measured, str):
+        return measured
+    return Samples("MB", [each["memory"] for each in measured])
+
+
 def table_row(side, measured):
     if isinstance(measured, str):
         return (side.name, measured, *[""] * 4)
-    memory = Samples("MB", [each["memory"] for each in measured]).shown()
-    return (side.name, *(times(measured, kind).shown() for kind in KINDS), memory, not_answered(measured))
+    return (side.name, *(times(measured, kind).shown() for kind in KINDS), memory(measured).shown(), not_answered(measured))
 
 
 def not_answered(measured):
