@@ -25,6 +25,7 @@
 //! | `directory` | who is there, and how much is under way to each; pure |
 //! | `early` | what was sent before egg-ready |
 //! | `requests`, `topics` | who in this process waits for an answer, and who listens to what |
+//! | `watcher` | changes of who is there that wait for one who watches |
 //! | `aside` | what comes of messages that are taken or dropped |
 //! | `courier` | the task at the socket |
 //! | `intake` | what the frames that it brings mean |
@@ -44,6 +45,7 @@ mod requests;
 mod state;
 mod subscription;
 mod topics;
+mod watcher;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,9 +59,10 @@ pub(in crate::child) use courier::Courier;
 pub use error::{ReplyError, RequestError, SendError, TopicError};
 pub use message::{Message, Reply};
 pub(in crate::child) use office::Office;
-pub use peer::{Peer, PeerEvent, PeerEvents, Reach, Target};
+pub use peer::{Peer, PeerEvent, Reach, Target};
 pub use replies::{PeerReply, Replies};
 pub use subscription::Subscription;
+pub use watcher::PeerEvents;
 
 use crate::id::Slot;
 use payload::Packed;

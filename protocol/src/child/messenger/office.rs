@@ -138,8 +138,7 @@ impl Office {
     }
 
     pub(super) fn peer_events(&self) -> PeerEvents {
-        let events = self.state().watch();
-        PeerEvents { events }
+        self.state().watch()
     }
 
     /// Sends an answer as soon as there is room for it.

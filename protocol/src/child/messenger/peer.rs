@@ -1,11 +1,6 @@
 //! Who can be talked to, and how they are named.
 
 use std::fmt;
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
-use futures_util::Stream;
-use tokio::sync::mpsc;
 
 use crate::id::{Seat, Slot};
 
@@ -89,23 +84,11 @@ pub enum PeerEvent {
     Left(Peer),
 }
 
-/// Changes of who can be talked to, in order. The first ones are those who were there already.
-#[derive(Debug)]
-pub struct PeerEvents {
-    pub(super) events: mpsc::UnboundedReceiver<PeerEvent>,
-}
-
-impl PeerEvents {
-    /// Waits for the next one. `None`: this process has lost its master.
-    pub async fn next(&mut self) -> Option<PeerEvent> {
-        self.events.recv().await
-    }
-}
-
-impl Stream for PeerEvents {
-    type Item = PeerEvent;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<PeerEvent>> {
-        self.events.poll_recv(cx)
+impl PeerEvent {
+    /// Whom it is about.
+    pub(super) const fn peer(&self) -> Peer {
+        match *self {
+            Self::Joined(peer) | Self::Leaving(peer) | Self::Left(peer) => peer,
+        }
     }
 }

@@ -3,15 +3,14 @@
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
-
 use super::aside::Told;
 use super::directory::{Class, Directory, Route};
 use super::early::{Early, Kept};
 use super::payload::Packed;
 use super::requests::Requests;
 use super::topics::{self, Topics};
-use super::{Peer, PeerEvent, Reach, SendError, Target};
+use super::watcher::{Watcher, watch};
+use super::{Peer, PeerEvent, PeerEvents, Reach, SendError, Target};
 use crate::post::{Frame, Head, Kind, Limits, MAX_FDS, Outgoing, Packet, flag};
 
 /// How many memory files may wait in this process.
@@ -26,7 +25,7 @@ pub(super) struct State {
     outbox: Outgoing<Arc<OwnedFd>>,
     pub(super) requests: Requests,
     pub(super) topics: Topics,
-    watchers: Vec<mpsc::UnboundedSender<PeerEvent>>,
+    watchers: Vec<Watcher>,
     pub(super) closed: bool,
 }
 
@@ -222,23 +221,26 @@ impl State {
     // Who is there.
 
     /// What is heard of who comes and goes, from who is there now on.
-    pub(super) fn watch(&mut self) -> mpsc::UnboundedReceiver<PeerEvent> {
-        let (sender, events) = mpsc::unbounded_channel();
+    pub(super) fn watch(&mut self) -> PeerEvents {
+        let (watcher, events) = watch();
         for (peer, leaving) in self.directory.peers() {
-            // The receiver is right here.
-            let _ = sender.send(PeerEvent::Joined(peer));
+            watcher.tell(PeerEvent::Joined(peer));
             if leaving {
-                let _ = sender.send(PeerEvent::Leaving(peer));
+                watcher.tell(PeerEvent::Leaving(peer));
             }
         }
+        self.watchers.retain(|watcher| !watcher.is_unheard());
         if !self.closed {
-            self.watchers.push(sender);
+            self.watchers.push(watcher);
         }
         events
     }
 
     fn announce(&mut self, event: PeerEvent) {
-        self.watchers.retain(|watcher| watcher.send(event).is_ok());
+        self.watchers.retain(|watcher| !watcher.is_unheard());
+        for watcher in &self.watchers {
+            watcher.tell(event);
+        }
     }
 
     pub(super) fn joined(&mut self, peer: Peer) {
