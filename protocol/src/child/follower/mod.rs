@@ -151,3 +151,6 @@ impl Follower {
 fn unexpected() -> FollowError {
     RequestError::Lost("it answers another question".into()).into()
 }
+
+#[cfg(test)]
+mod tests;
