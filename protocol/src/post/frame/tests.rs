@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::post::{MAX_FDS, Outgoing};
 
 fn heads() -> impl Strategy<Value = Head> {
     let kinds = [
@@ -59,6 +60,36 @@ fn packet(frames: &[Owned]) -> Vec<u8> {
     bytes
 }
 
+/// A packet with some bytes changed.
+fn damaged() -> impl Strategy<Value = Vec<u8>> {
+    let changes = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6);
+    (frames(), changes).prop_map(|(frames, changes)| {
+        let mut bytes = packet(&frames);
+        let length = bytes.len();
+        for (at, byte) in changes.iter().filter(|_| length > 0) {
+            bytes[at.index(length)] = *byte;
+        }
+        bytes
+    })
+}
+
+/// All packets that these frames make, one behind the other.
+fn gathered(frames: &[Frame<'_>]) -> Vec<u8> {
+    let mut outgoing = Outgoing::default();
+    for frame in frames {
+        let file = matches!(frame.body, Body::Large(_)).then_some(());
+        outgoing.push(frame, file, Some((frame.head.peer, frame.len())));
+    }
+    let mut bytes = Vec::new();
+    while let Some(packet) = outgoing.front() {
+        assert!(packet.bytes.len() <= MAX_PACKET && packet.files.len() <= MAX_FDS);
+        bytes.extend_from_slice(&packet.bytes);
+        outgoing.sent();
+    }
+    assert_eq!((outgoing.bytes(), outgoing.files()), (0, 0));
+    bytes
+}
+
 proptest! {
     #[test]
     fn what_was_written_is_read(frames in frames()) {
@@ -81,6 +112,18 @@ proptest! {
             let read: Result<Vec<_>, _> = Frames::new(&bytes[..cut]).collect();
             prop_assert_eq!(read.is_ok(), ends.contains(&cut));
         }
+    }
+
+    /// As the fuzz target `post`, for those who have no fuzzer.
+    #[test]
+    fn what_is_read_of_a_damaged_packet_is_passed_on_as_it_was(bytes in damaged()) {
+        let all: Vec<_> = Frames::new(&bytes).collect();
+        let end = all.iter().position(Result::is_err);
+        prop_assert!(end.is_none_or(|end| end + 1 == all.len()), "it went on after an error");
+        let frames: Vec<Frame<'_>> = all.into_iter().flatten().collect();
+        let read: usize = frames.iter().map(Frame::len).sum();
+        prop_assert_eq!(read == bytes.len(), end.is_none());
+        prop_assert_eq!(gathered(&frames), &bytes[..read]);
     }
 
     #[test]
