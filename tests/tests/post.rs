@@ -16,10 +16,11 @@ use hatchery_protocol::post::{
 };
 use hatchery_tests::event::count;
 use hatchery_tests::mail::{ask, error, mail, mail_on, send};
-use hatchery_tests::process::{self, limit_descriptors};
+use hatchery_tests::process::{self, kill, limit_descriptors};
 use hatchery_tests::{Cluster, link, playground, step, wait};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 /// What a frame announces in a memory file.
@@ -242,5 +243,48 @@ fn a_process_without_descriptors_says_what_it_cannot_send_and_receive() {
     limit_descriptors(worker, 1024);
     let answer = mail_on(&mut here, &ask("slot:1", "echo", &large));
     assert_eq!(answer["answer"], large);
+    cluster.stop().expect_no("worker-replaced");
+}
+
+/// What one floods another with who does not read, without a window, and how much of it: far more than the master may keep.
+const FLOOD: usize = 32 << 20;
+
+#[test]
+fn a_flood_that_keeps_to_no_window_costs_the_master_so_much_and_no_more() {
+    let cluster = playground!().workers(3).start();
+    let to = incarnation(&cluster, 2);
+    let (master, stopped) = (cluster.master(), cluster.worker(2));
+    let post = link::post_of_worker(cluster.worker(1)).unwrap();
+    let (mut beside, _) = cluster.connect_to(0);
+    let one = frame(Kind::Message, to, "flood", Body::Inline(&[0; 1000]));
+    let packet = one.repeat(MAX_PACKET / one.len());
+    let before = process::resident_bytes(master);
+    kill(stopped, Signal::STOP);
+    let mut sent = 0;
+    wait::expect("all of the flood is sent", || {
+        // As much as the master takes in between, and others' business meanwhile.
+        for _ in 0..50 {
+            match send_packet(&post, &packet, &[]) {
+                Ok(()) => sent += packet.len(),
+                Err(error) => {
+                    assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+                    break;
+                }
+            }
+        }
+        let answer = mail_on(&mut beside, &ask("agent", "echo", "x"));
+        assert_eq!(answer["answer"], "x");
+        assert_eq!(cluster.status()["state"], "ready");
+        sent > FLOOD
+    });
+    let grown = process::resident_bytes(master).saturating_sub(before);
+    assert!(grown < 16 << 20, "the master grew by {grown} bytes");
+    let named = "sends more than others take: the rest is dropped";
+    let times = cluster.stderr().matches(named).count();
+    assert_eq!(times, 1, "it is named, once: {}", cluster.stderr());
+    kill(stopped, Signal::CONT);
+    wait::expect("who was flooded goes on", || {
+        mail_on(&mut beside, &ask("slot:2", "echo", "x"))["answer"] == "x"
+    });
     cluster.stop().expect_no("worker-replaced");
 }

@@ -78,6 +78,9 @@ impl Carrier {
                     self.take_turn(from);
                 }
             }
+            for child in self.router.unruly() {
+                tracing::warn!("{child} sends more than others take: the rest is dropped");
+            }
             self.starved = false;
             for to in self.router.addressed() {
                 self.write(to);

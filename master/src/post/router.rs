@@ -23,6 +23,8 @@ struct Member<D> {
     outgoing: Outgoing<D>,
     /// How much of that is from whom.
     from: BTreeMap<u64, usize>,
+    /// Whether something that it said was thrown away, because it did not keep to its windows.
+    is_unruly: bool,
 }
 
 /// `D` is a memory file.
@@ -33,8 +35,8 @@ pub(super) struct Router<D> {
     joined: u64,
     /// Who has something waiting.
     addressed: BTreeSet<u64>,
-    /// What was thrown away because a sender did not keep to its window.
-    pub(super) dropped: u64,
+    /// Who was found to keep to no window. Each is named once: it may go on for hours.
+    unruly: Vec<ChildId>,
 }
 
 impl<D: Clone> Router<D> {
@@ -44,7 +46,7 @@ impl<D: Clone> Router<D> {
             members: BTreeMap::new(),
             joined: 0,
             addressed: BTreeSet::new(),
-            dropped: 0,
+            unruly: Vec::new(),
         }
     }
 
@@ -57,6 +59,7 @@ impl<D: Clone> Router<D> {
             leaving: false,
             outgoing: Outgoing::default(),
             from: BTreeMap::new(),
+            is_unruly: false,
         };
         self.members.insert(child.incarnation, member);
     }
@@ -211,7 +214,7 @@ impl<D: Clone> Router<D> {
         let cost = self.limits.cost(frame.topic.len(), frame.body.len());
         let waiting = member.from.entry(from).or_default();
         if *waiting > 2 * self.limits.most() + SMALL {
-            self.dropped += 1;
+            self.blame(from);
             return;
         }
         *waiting += cost;
@@ -226,6 +229,20 @@ impl<D: Clone> Router<D> {
             .outgoing
             .push(&frame, file.cloned(), Some((from, cost)));
         self.addressed.insert(to);
+    }
+
+    /// A sender does not keep to its window.
+    fn blame(&mut self, from: u64) {
+        if let Some(sender) = self.members.get_mut(&from)
+            && !std::mem::replace(&mut sender.is_unruly, true)
+        {
+            self.unruly.push(sender.child);
+        }
+    }
+
+    /// Who was found to keep to no window since this was asked last.
+    pub(super) fn unruly(&mut self) -> Vec<ChildId> {
+        std::mem::take(&mut self.unruly)
     }
 
     /// A payload was lost because this process has no descriptors: the sender gets the room back, and hears that
