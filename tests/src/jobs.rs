@@ -1,5 +1,6 @@
 //! What the playground's jobs write, and what status says of their schedules.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::PathBuf;
 
@@ -65,14 +66,48 @@ pub fn expect_outcome(cluster: &Cluster, name: &str, outcome: &str) -> Value {
     schedule(cluster, name)["history"][0].clone()
 }
 
-/// Each run of a schedule began once.
+/// Each run of a schedule began once, and no two of them were for one time.
 #[track_caller]
 pub fn assert_no_repetition(lines: &[Line]) {
-    let mut numbers: Vec<_> = lines.iter().map(|l| (&l.schedule, l.number)).collect();
-    let all = numbers.len();
-    numbers.sort();
-    numbers.dedup();
-    assert_eq!(numbers.len(), all, "{lines:#?}");
+    assert_distinct(lines, |line| line.number);
+    assert_distinct(lines, |line| line.due_ms);
+}
+
+#[track_caller]
+fn assert_distinct(lines: &[Line], of: impl Fn(&Line) -> u64) {
+    let all: BTreeSet<_> = lines.iter().map(|l| (&l.schedule, of(l))).collect();
+    assert_eq!(all.len(), lines.len(), "{lines:#?}");
+}
+
+/// What became of each second, of a schedule whose pattern is `* * * * * *`.
+///
+/// From its first run to the one that is next, each second was run, missed or skipped, none of them twice. What counts as run
+/// has begun, or its outcome says why not. Ends by switching the schedule off.
+#[track_caller]
+pub fn assert_each_second_counted(cluster: &Cluster, name: &str) {
+    let ran = cluster.verb(&["schedule", "disable", name]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    cluster.expect("nothing of it goes on", || {
+        schedule(cluster, name)["running"] == Value::Array(Vec::new())
+    });
+    let status = schedule(cluster, name);
+    let mut begun = begun(cluster);
+    begun.retain(|line| line.schedule == name);
+    assert_no_repetition(&begun);
+    let number = |key: &str| status[key].as_u64().unwrap();
+    let first = begun.iter().find(|line| line.number == 1).unwrap();
+    let passed = (number("next_ms") - first.due_ms) / 1000;
+    let counted = number("runs") + number("missed") + number("skipped");
+    assert_eq!(passed, counted, "seconds: {status:#} {begun:#?}");
+    // Of the last ones it is known how they ended.
+    for past in status["history"].as_array().unwrap() {
+        let has_begun = begun.iter().any(|line| past["number"] == line.number);
+        let has_failed = past["outcome"] != "succeeded";
+        assert!(
+            has_begun || has_failed,
+            "{past} is lost: {status:#} {begun:#?}"
+        );
+    }
 }
 
 impl Plan {
