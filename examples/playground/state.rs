@@ -1,7 +1,9 @@
 //! `POST /state`: the cluster's shared state, as a client may ask for it.
 //!
-//! The body is an operation, as `{"do": "add", "key": "n", "by": 1}`, with `expiry_ms` and `within_ms` if wanted.
+//! The body is an operation, as `{"do": "add", "key": "n", "by": 1}`, with `expiry_ms` and `within_ms` if wanted, and `gate`:
+//! a file without which the worker waits before it does it.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use axum::extract::State as Taken;
@@ -20,7 +22,11 @@ struct Asked {
     operation: Operation,
     expiry_ms: Option<u64>,
     within_ms: Option<u64>,
+    gate: Option<PathBuf>,
 }
+
+/// How often a worker looks whether the gate is there, or the epoch is over.
+const LOOK: Duration = Duration::from_millis(10);
 
 #[derive(Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
@@ -71,6 +77,9 @@ async fn perform(
     Taken(worker): Taken<WorkerContext>,
     Json(asked): Json<Asked>,
 ) -> Result<Json<Value>, Failure> {
+    while asked.gate.as_ref().is_some_and(|gate| !gate.exists()) {
+        tokio::time::sleep(LOOK).await;
+    }
     let mut state = worker.state();
     if let Some(ms) = asked.expiry_ms {
         state = state.expiring(Duration::from_millis(ms));
@@ -100,7 +109,7 @@ async fn perform(
                         return Err(error.into());
                     }
                     Ok(_) | Err(StateError::NotDone(_) | StateError::Unknown(_)) => {
-                        tokio::time::sleep(Duration::from_millis(10)).await;
+                        tokio::time::sleep(LOOK).await;
                     }
                 }
             }

@@ -60,6 +60,7 @@ pub mod process;
 pub mod redis;
 pub mod scaffold;
 pub mod source;
+pub mod state;
 pub mod succession;
 pub mod survivors;
 pub mod tls;

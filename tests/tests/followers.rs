@@ -16,7 +16,10 @@ use serde_json::{Value, json};
 
 /// A cluster, and the file that its agent looks at.
 fn settings(workers: u32) -> (Cluster, PathBuf) {
-    let plan = Plan::new(env!("CARGO_BIN_EXE_settings")).workers(workers);
+    start(Plan::new(env!("CARGO_BIN_EXE_settings")).workers(workers))
+}
+
+fn start(plan: Plan) -> (Cluster, PathBuf) {
     let file = plan.path("settings.json");
     (plan.env("SETTINGS_FILE", &file).start(), file)
 }
@@ -100,6 +103,28 @@ fn followers_go_on_with_the_next_agent() {
     assert_eq!(cluster.verb(&["reload", "--agent"]).code, Some(0));
     put_file(&file, &json!({ "banner": "after" }));
     everybody_shows(&cluster, "after");
+    cluster.stop();
+}
+
+#[test]
+fn followers_of_the_next_master_have_the_last_value() {
+    let (cluster, file) = start(
+        Plan::new(env!("CARGO_BIN_EXE_settings"))
+            .workers(2)
+            .upgradable(),
+    );
+    assert_eq!(publish(&cluster, "banner", &json!("before")).status, 204);
+    everybody_shows(&cluster, "before");
+    for banner in ["one", "two"] {
+        cluster.upgrade();
+        // Their leader has it from where it always comes from.
+        everybody_shows(&cluster, "before");
+        put_file(&file, &json!({ "banner": banner }));
+        everybody_shows(&cluster, banner);
+        assert_eq!(publish(&cluster, "banner", &json!("before")).status, 204);
+        everybody_shows(&cluster, "before");
+        assert_eq!(ask(&cluster, "/settings").text(), r#"["banner"]"#);
+    }
     cluster.stop();
 }
 

@@ -6,11 +6,13 @@
 )]
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::thread;
 use std::time::Duration;
 
 use hatchery_tests::process::kill;
-use hatchery_tests::{Cluster, Plan, http, playground, step, wait};
+use hatchery_tests::state::{add, answer, ask, done, get, send};
+use hatchery_tests::{Plan, http, playground, step, wait};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -18,42 +20,22 @@ fn counter() -> Plan {
     Plan::new(env!("CARGO_BIN_EXE_counter"))
 }
 
-/// One operation by whichever worker gets the request: the status and what it says.
-#[track_caller]
-fn ask(cluster: &Cluster, operation: &Value) -> (u16, Value) {
-    let body = operation.to_string();
-    let head = format!(
-        "POST /state HTTP/1.1\r\nHost: playground\r\nConnection: close\r\n\
-         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    );
-    let mut connection = cluster.connect();
-    connection.send(head.as_bytes()).unwrap();
-    connection.send(body.as_bytes()).unwrap();
-    let response = connection.receive().unwrap();
-    let text = response.text();
-    let value = serde_json::from_str(text).unwrap_or_else(|_| json!(text));
-    (response.status, value)
-}
-
-/// One that is done.
-#[track_caller]
-fn done(cluster: &Cluster, operation: &Value) -> Value {
-    let (status, value) = ask(cluster, operation);
-    assert_eq!(status, 200, "{operation}: {value}");
-    value
-}
-
-fn get(key: &str) -> Value {
-    json!({ "do": "get", "key": key })
-}
-
-fn add(key: &str, by: i64) -> Value {
-    json!({ "do": "add", "key": key, "by": by })
-}
-
 fn set(key: &str, value: &Value) -> Value {
     json!({ "do": "set", "key": key, "value": value })
+}
+
+fn epoch() -> Value {
+    json!({ "do": "epoch" })
+}
+
+fn until_forgotten() -> Value {
+    json!({ "do": "add-until-forgotten", "key": "n" })
+}
+
+#[track_caller]
+fn expect_forgotten((status, said): (u16, Value)) {
+    assert_eq!(status, 400, "{said}");
+    assert!(said.as_str().unwrap().contains("begun anew"), "{said}");
 }
 
 /// What the counter counted for this request, if it was answered.
@@ -231,54 +213,98 @@ fn nothing_is_done_after_its_deadline() {
 #[test]
 fn a_reload_of_the_workers_forgets_nothing() {
     let cluster = playground!().start();
-    let epoch = done(&cluster, &json!({ "do": "epoch" }));
+    let before = done(&cluster, &epoch());
     assert_eq!(done(&cluster, &add("n", 1)), 1);
     assert_eq!(cluster.verb(&["reload"]).code, Some(0));
     assert_eq!(done(&cluster, &add("n", 1)), 2);
-    assert_eq!(done(&cluster, &json!({ "do": "epoch" })), epoch);
+    assert_eq!(done(&cluster, &epoch()), before);
     cluster.stop();
 }
 
 #[test]
 fn another_agent_begins_anew_and_says_so() {
     let cluster = playground!().start();
-    let epoch = done(&cluster, &json!({ "do": "epoch" }));
+    let before = done(&cluster, &epoch());
     done(&cluster, &set("k", &json!(1)));
     let address = cluster.address();
     let waiting = thread::spawn(move || {
         let mut connection = http::connect(address).unwrap();
-        let body = br#"{"do":"add-until-forgotten","key":"n"}"#;
-        let head = format!(
-            "POST /state HTTP/1.1\r\nHost: playground\r\nContent-Type: application/json\r\n\
-             Content-Length: {}\r\n\r\n",
-            body.len()
-        );
-        connection.send(head.as_bytes()).unwrap();
-        connection.send(body).unwrap();
-        connection.receive().unwrap()
+        send(&mut connection, &until_forgotten());
+        answer(&mut connection)
     });
     cluster.expect("it adds", || !done(&cluster, &get("n")).is_null());
     kill(cluster.agent(), Signal::KILL);
     cluster.wait_nth("agent-ready", 2);
     // The new one is told to begin at once; until then nothing is done, and that is said.
     let answer = wait::until(wait::PATIENCE, || {
-        let (status, value) = ask(&cluster, &json!({ "do": "epoch" }));
+        let (status, value) = ask(&cluster, &epoch());
         assert!([200, 503, 504].contains(&status), "{status} {value}");
         (status == 200).then_some(value)
     });
-    assert_ne!(answer, Some(epoch));
+    assert_ne!(answer, Some(before));
     assert_eq!(done(&cluster, &get("k")), Value::Null);
-    let forgotten = waiting.join().unwrap();
-    assert_eq!(forgotten.status, 400);
-    assert!(
-        forgotten.text().contains("begun anew"),
-        "{}",
-        forgotten.text()
-    );
+    expect_forgotten(waiting.join().unwrap());
     assert_eq!(
         done(&cluster, &get("n")),
         Value::Null,
         "never in another epoch"
     );
     cluster.stop();
+}
+
+/// A worker of before that drains is answered by the next agent, and by that alone.
+#[test]
+fn a_reload_with_the_agent_begins_anew() {
+    let cluster = playground!().start();
+    let before = done(&cluster, &epoch());
+    assert_eq!(done(&cluster, &add("k", 1)), 1);
+    let mut draining = cluster.connect();
+    send(&mut draining, &until_forgotten());
+    cluster.expect("it adds", || !done(&cluster, &get("n")).is_null());
+    let ran = cluster.verb(&["reload", "--agent"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    expect_forgotten(answer(&mut draining));
+    assert_ne!(done(&cluster, &epoch()), before);
+    assert_eq!(done(&cluster, &get("n")), Value::Null);
+    assert_eq!(done(&cluster, &add("k", 1)), 1);
+    cluster.stop();
+}
+
+/// Each master has a cluster of its own, and a state of its own while it lasts.
+#[test]
+fn an_upgrade_begins_anew_and_workers_that_drain_have_what_stays() {
+    for (stand_down, stays) in [(None, false), (Some("ok"), true)] {
+        let mut plan = playground!().upgradable();
+        if let Some(what) = stand_down {
+            plan = plan.agent_stand_down(what);
+        }
+        let gate = plan.path("gate");
+        let cluster = plan.start();
+        let before = done(&cluster, &epoch());
+        assert_eq!(done(&cluster, &add("n", 1)), 1);
+        let mut draining = cluster.connect();
+        send(
+            &mut draining,
+            &json!({ "do": "add", "key": "n", "by": 1, "gate": gate }),
+        );
+        cluster.expect_status("the request is under way", |status| {
+            let workers = status["workers"].as_array().into_iter().flatten();
+            let in_flight = workers.filter_map(|worker| worker["in_flight"].as_u64());
+            in_flight.sum::<u64>() > 0
+        });
+        let ran = cluster.verb(&["upgrade"]);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        assert_ne!(done(&cluster, &epoch()), before);
+        assert_eq!(done(&cluster, &add("n", 10)), 10);
+        fs::write(&gate, "").unwrap();
+        let (status, said) = answer(&mut draining);
+        if stays {
+            assert_eq!((status, said), (200, json!(2)));
+        } else {
+            assert_eq!(status, 503, "{said}");
+        }
+        assert_eq!(cluster.follow().code(), Some(0));
+        assert_eq!(done(&cluster, &get("n")), 10);
+        cluster.stop();
+    }
 }
