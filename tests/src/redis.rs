@@ -62,6 +62,21 @@ impl Redis {
         self.try_ask(command).unwrap()
     }
 
+    /// Lets this user in, for an application of that name: with the rights that the documentation says, and no others.
+    pub fn allow(&self, user: &str, password: &str, name: &str) {
+        let rights = include_str!("../../docs/fleet.md")
+            .split_once("ACL SETUSER myapp on >PASSWORD")
+            .and_then(|(_, rights)| rights.split_once("```"))
+            .map(|(rights, _)| rights.replace("{myapp}", &format!("{{{name}}}")));
+        let rights = rights.unwrap();
+        let rights: Vec<&str> = rights.split_whitespace().collect();
+        let said = self.ask(&format!(
+            "ACL SETUSER {user} on >{password} {}",
+            rights.join(" ")
+        ));
+        assert_eq!(said, "+OK");
+    }
+
     fn try_ask(&self, command: &str) -> std::io::Result<String> {
         let stream = TcpStream::connect(("127.0.0.1", self.port))?;
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;

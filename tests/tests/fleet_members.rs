@@ -262,14 +262,10 @@ async fn a_fleet_follows_to_the_server_that_takes_over() {
     assert!(soon("the lease", lease.held()).await >= token);
 }
 
-/// As docs/fleet.md says.
-const RIGHTS: &str = "~hatchery:{app}:* resetchannels &hatchery:{app}:* -@all +eval +info +publish +subscribe +time +get \
-                      +set +hset +hmget +hdel +zadd +zrem +zscore +zcard +zrangebyscore +pexpire";
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_rights_in_the_documentation_suffice() {
     let redis = Redis::start(&[]);
-    redis.ask(&format!("ACL SETUSER app on >hunter2 {RIGHTS}"));
+    redis.allow("app", "hunter2", "app");
     redis.ask("ACL SETUSER weak on >hunter2 -@all +info ~* resetchannels");
     let file = redis.folder().join("password");
     std::fs::write(&file, "hunter2").unwrap();

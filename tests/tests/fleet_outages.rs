@@ -1,13 +1,15 @@
-//! The fleet is torn in every way there is: what a host does for its own clients goes on untouched, and `status` and
-//! `metrics` tell how the link is.
+//! The fleet is torn in every way there is: what a host does for its own clients goes on untouched, with its own schedules
+//! and its own state, and `status` and `metrics` tell how the link is.
 #![expect(
     clippy::indexing_slicing,
     reason = "a test fails by panicking, in its helpers, too"
 )]
 
 use hatchery_tests::cut::{Network, Weather};
+use hatchery_tests::jobs::{begun, wait_begun};
 use hatchery_tests::process::kill;
 use hatchery_tests::redis::Redis;
+use hatchery_tests::state::{add, done};
 use hatchery_tests::{Cluster, Plan, Traffic, playground};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -18,6 +20,11 @@ fn host(url: &str) -> Plan {
     plan.flag("--fleet", url)
         .flag("--fleet-lease", "1s")
         .env("PLAYGROUND_FLEET", notes)
+}
+
+/// One that has a schedule of its own, too.
+fn local(url: &str) -> Plan {
+    host(url).schedules("b every=50")
 }
 
 fn link(cluster: &Cluster) -> Value {
@@ -39,6 +46,17 @@ fn expect_trouble(cluster: &Cluster, trouble: &str) {
     });
 }
 
+/// Clients are answered, times come, and the state is there.
+#[track_caller]
+fn expect_local_life(cluster: &Cluster, traffic: &Traffic) {
+    traffic.expect_answers(50);
+    let runs = begun(cluster).len();
+    let counted = done(cluster, &add("n", 1)).as_i64();
+    let next = counted.map(|count| count + 1);
+    assert_eq!(done(cluster, &add("n", 1)).as_i64(), next);
+    wait_begun(cluster, runs + 3);
+}
+
 #[track_caller]
 fn expect_unhurt(traffic: Traffic) {
     traffic.expect_answers(50);
@@ -57,7 +75,7 @@ fn clients_are_served_whatever_the_network_does() {
     ];
     let hosts = weathers.map(|weather| {
         let network = Network::to(redis.port());
-        let cluster = host(&network.redis_url()).workers(1).start();
+        let cluster = local(&network.redis_url()).workers(1).start();
         let traffic = Traffic::begin(cluster.address(), 1);
         (cluster, network, weather, traffic)
     });
@@ -69,7 +87,7 @@ fn clients_are_served_whatever_the_network_does() {
         cluster.expect(&format!("it notices {weather:?}"), || {
             link(cluster)["state"] == "connecting"
         });
-        traffic.expect_answers(50);
+        expect_local_life(cluster, traffic);
     }
     for (_, network, _, _) in &hosts {
         network.set(Weather::Fine);
@@ -83,26 +101,55 @@ fn clients_are_served_whatever_the_network_does() {
 #[test]
 fn clients_are_served_whatever_redis_does() {
     let mut redis = Redis::start(&[]);
-    let cluster = host(&redis.url()).start();
+    let cluster = local(&redis.url()).start();
     expect_state(&cluster, "connected");
     let traffic = Traffic::begin(cluster.address(), 2);
     redis.pause();
     expect_state(&cluster, "connecting");
-    traffic.expect_answers(50);
+    expect_local_life(&cluster, &traffic);
     redis.resume();
     expect_state(&cluster, "connected");
     redis.ask("CONFIG SET maxmemory 1");
     expect_trouble(&cluster, "full");
     assert_eq!(link(&cluster)["state"], "connected");
-    traffic.expect_answers(50);
+    expect_local_life(&cluster, &traffic);
     redis.ask("CONFIG SET maxmemory 0");
     cluster.expect("nothing is wrong", || link(&cluster)["trouble"].is_null());
-    redis.restart();
+    redis.kill();
+    expect_state(&cluster, "connecting");
+    expect_local_life(&cluster, &traffic);
+    redis.revive();
     redis.ask("FLUSHALL");
     cluster.expect("connections were lost", || {
         link(&cluster)["losses"].as_u64() >= Some(2)
     });
     expect_state(&cluster, "connected");
+    expect_local_life(&cluster, &traffic);
+    expect_unhurt(traffic);
+    cluster.stop();
+}
+
+#[test]
+fn clients_are_served_while_a_replica_takes_over() {
+    let old = Redis::start(&[]);
+    let new = Redis::start(&["--replicaof", "127.0.0.1", &old.port().to_string()]);
+    let network = Network::to(old.port());
+    let cluster = local(&network.redis_url()).start();
+    expect_state(&cluster, "connected");
+    let traffic = Traffic::begin(cluster.address(), 2);
+    cluster.expect("the replica follows", || {
+        let known = new.ask("INFO replication");
+        known.contains("master_link_status:up")
+    });
+    // As a manager of failovers does it: the old one takes no writes, the new one does, and then the way changes.
+    new.ask("REPLICAOF NO ONE");
+    old.ask(&format!("REPLICAOF 127.0.0.1 {}", new.port()));
+    expect_state(&cluster, "connecting");
+    expect_local_life(&cluster, &traffic);
+    network.lead_to(new.port());
+    expect_state(&cluster, "connected");
+    cluster.expect("nothing is wrong", || link(&cluster)["trouble"].is_null());
+    expect_local_life(&cluster, &traffic);
     expect_unhurt(traffic);
     cluster.stop();
 }

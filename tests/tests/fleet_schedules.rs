@@ -5,6 +5,7 @@
     reason = "a test fails by panicking, in its helpers, too"
 )]
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use hatchery_tests::cut::{Network, Weather};
@@ -13,7 +14,7 @@ use hatchery_tests::redis::Redis;
 use hatchery_tests::{Cluster, Plan, playground, trace};
 use rustix::process::Signal;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Each second, whose name all hosts know.
 const EACH_SECOND: &str = "a cron=*_*_*_*_*_* fleet";
@@ -163,6 +164,41 @@ fn a_paused_holder_that_wakes_up_late_runs_nothing_twice() {
     });
     hosts.expect_more(2);
     hosts.judge();
+}
+
+/// Nobody else is let in, so nothing is done with other rights.
+#[test]
+fn the_rights_in_the_documentation_suffice() {
+    let redis = Redis::start(&[]);
+    redis.allow("someone", "hunter2", "playground");
+    redis.ask("ACL SETUSER default off");
+    let password = redis.folder().join("password");
+    fs::write(&password, "hunter2").unwrap();
+    let jobs = redis.folder().join("jobs");
+    let schedules = format!("{EACH_SECOND};b every=200 fleet agent");
+    let start = || {
+        let plan = plan(&redis.url(), &schedules, &jobs);
+        plan.flag("--fleet-user", "someone")
+            .flag("--fleet-password-file", &password)
+            .start()
+    };
+    let lines = || trace::read::<Line>(&jobs);
+    let [first, second] = [start(), start()];
+    let expect_runs = |of: &Cluster| {
+        let before = lines().len();
+        of.expect("runs begin", || lines().len() >= before + 12);
+    };
+    expect_runs(&first);
+    // The turn goes from one to the other.
+    first.stop();
+    expect_runs(&second);
+    assert!(lines().iter().all(|line| line.token.is_some()));
+    let fleet = second.status()["fleet"].clone();
+    assert_eq!(
+        (&fleet["state"], &fleet["trouble"]),
+        (&json!("connected"), &Value::Null)
+    );
+    second.stop();
 }
 
 #[test]
