@@ -223,6 +223,30 @@ fn pictures_wait_with_their_clients() {
     cluster.stop();
 }
 
+/// A client that is being waited for, and those who wait behind it.
+#[test]
+fn who_does_not_send_its_picture_makes_room_for_the_next() {
+    let (plan, folder) = server();
+    let plan = plan.workers(1).env("IMAGES_DESKS", "1");
+    let cluster = plan.env("IMAGES_ARRIVAL_S", "1").start();
+    let file = encode(&picture(64, 48), ImageFormat::Png);
+    let mut silent = announce(&cluster, file.len());
+    assert_eq!(silent.receive_head().unwrap().status, 100);
+    let mut next = announce(&cluster, file.len());
+    let refusal = silent.receive().unwrap();
+    assert_eq!(refusal.status, 408, "{}", refusal.text());
+    assert!(
+        refusal.text().contains("did not arrive within 1 s"),
+        "{}",
+        refusal.text()
+    );
+    assert_eq!(next.receive_head().unwrap().status, 100);
+    next.send(&file).unwrap();
+    assert_eq!(next.receive().unwrap().status, 200);
+    assert_eq!(entries(&folder), 0);
+    cluster.stop();
+}
+
 #[test]
 fn a_full_folder_is_said_and_nothing_is_left_in_it() {
     let (plan, folder) = server();
@@ -262,6 +286,7 @@ fn what_cannot_be_set_is_said_at_the_start() {
             "no picture can be kept in /nowhere",
         ),
         ("IMAGES_FLIPS", "0", "IMAGES_FLIPS is `0`"),
+        ("IMAGES_ARRIVAL_S", "0", "IMAGES_ARRIVAL_S is `0`"),
         ("IMAGES_MAX_MIB", "20MB", "IMAGES_MAX_MIB is `20MB`"),
     ];
     for (name, value, words) in cases {

@@ -3,9 +3,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How long a client has to send its picture, once somebody reads it.
-const ARRIVAL: Duration = Duration::from_secs(30);
-
 const MIB: u64 = 1 << 20;
 
 /// The bounds of one process.
@@ -21,7 +18,7 @@ pub(crate) struct Settings {
     pub(crate) flips: usize,
     /// `IMAGES_DESKS`: how many are dealt with at once, from the first byte that is read to the last that is flipped.
     pub(crate) desks: usize,
-    /// How long a picture may take to arrive.
+    /// `IMAGES_ARRIVAL_S`: how long a picture may take to arrive, once somebody reads it.
     pub(crate) arrival: Duration,
     /// `IMAGES_COST_MS`: what a flip costs at least, as a larger picture would.
     pub(crate) cost: Duration,
@@ -43,7 +40,7 @@ impl Settings {
             max_decoded: number("IMAGES_MAX_DECODED_MIB", 256, 1)? * MIB,
             flips: count("IMAGES_FLIPS", 1)?,
             desks: count("IMAGES_DESKS", 8)?,
-            arrival: ARRIVAL,
+            arrival: Duration::from_secs(number("IMAGES_ARRIVAL_S", 30, 1)?),
             cost: Duration::from_millis(number("IMAGES_COST_MS", 0, 0)?),
             inline: std::env::var_os("IMAGES_INLINE").is_some(),
         })

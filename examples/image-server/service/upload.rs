@@ -42,7 +42,7 @@ pub(super) async fn receive(body: Body, settings: &Settings) -> Result<File, Ref
     let written = timeout(settings.arrival, write(&mut pieces, &mut file, settings)).await;
     let written = written.unwrap_or_else(|_| {
         let seconds = settings.arrival.as_secs();
-        let sentence = format!("the picture did not arrive within {seconds} seconds");
+        let sentence = format!("the picture did not arrive within {seconds} s");
         Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, sentence))
     });
     match written {
