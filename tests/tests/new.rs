@@ -8,13 +8,17 @@ use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use hatchery_tests::command::{Ran, run};
 use hatchery_tests::plan::bare;
 use hatchery_tests::scaffold::{
     BUILD, build_environment, cargo, run_cargo, scaffold, target_folder,
 };
-use hatchery_tests::{Developing, http};
+use hatchery_tests::{Developing, http, wait};
 
 const HATCHERY: &str = env!("CARGO_BIN_EXE_hatchery-command");
 
@@ -76,6 +80,7 @@ fn a_new_application_is_reloaded_as_it_is_written() {
     let address = developing.address();
     answers_with(&developing, address, "\"visitor\"");
 
+    let reader = Reader::begin(address);
     let worker = folder.join("src/worker.rs");
     change(&worker, "\"visitor\"", "\"guest\"");
     answers_with(&developing, address, "\"guest\"");
@@ -89,9 +94,46 @@ fn a_new_application_is_reloaded_as_it_is_written() {
     change(&worker, "\"nobody\" nonsense", "\"friend\"");
     answers_with(&developing, address, "\"friend\"");
 
+    change(&folder.join("src/agent.rs"), "tidied up", "swept the floor");
+    developing.expect_words("hatchery dev: reloaded\n", 3);
+    answers_with(&developing, address, "\"friend\"");
+    reader.has_seen_the_page_each_time();
+
     developing.interrupt();
     assert_eq!(developing.ends().code(), Some(0));
     developing.leaves_nobody();
+}
+
+/// Somebody who looks at the page again and again, and is to see it each time.
+struct Reader {
+    over: Arc<AtomicBool>,
+    thread: JoinHandle<Vec<String>>,
+}
+
+impl Reader {
+    fn begin(address: SocketAddr) -> Self {
+        let over = Arc::new(AtomicBool::new(false));
+        let ended = Arc::clone(&over);
+        let thread = thread::spawn(move || {
+            let mut complaints = Vec::new();
+            while !ended.load(Relaxed) {
+                match http::get(address, "/") {
+                    Ok(answer) if answer.status == 200 => {}
+                    other => complaints.push(format!("{other:?}")),
+                }
+                wait::pass(Duration::from_millis(2));
+            }
+            complaints
+        });
+        Self { over, thread }
+    }
+
+    #[track_caller]
+    fn has_seen_the_page_each_time(self) {
+        self.over.store(true, Relaxed);
+        let complaints = self.thread.join().unwrap();
+        assert!(complaints.is_empty(), "{complaints:#?}");
+    }
 }
 
 fn change(file: &Path, from: &str, to: &str) {
@@ -100,13 +142,12 @@ fn change(file: &Path, from: &str, to: &str) {
     fs::write(file, text.replace(from, to)).unwrap();
 }
 
-/// Asks until an answer has this word. All are answered meanwhile; with 503 by the application itself when its agent,
-/// who counts, is just replaced, too.
+/// Asks until an answer has this word.
 #[track_caller]
 fn answers_with(developing: &Developing, address: SocketAddr, word: &str) {
     let found = developing.until(|| {
         let answer = http::get(address, "/").unwrap();
-        assert!([200, 503].contains(&answer.status), "{}", answer.text());
+        assert_eq!(answer.status, 200, "{}", answer.text());
         answer.text().contains(word).then_some(())
     });
     assert!(found.is_some(), "no answer has {word}");
