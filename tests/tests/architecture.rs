@@ -346,20 +346,44 @@ fn tests_do_not_sleep() {
     }
 }
 
+/// The tests that a page names, as `suite::test`.
+fn named(page: &str) -> Vec<(&str, &str)> {
+    let words = page.split('`').skip(1).step_by(2);
+    words
+        .filter_map(|name| name.split_once("::"))
+        .filter(|(suite, _)| *suite != "suite")
+        .collect()
+}
+
+#[track_caller]
+fn exist(tests: &[(&str, &str)]) {
+    for (suite, test) in tests {
+        let file = Path::new("tests/tests").join(suite).with_extension("rs");
+        assert!(has_word(&source::code(&file), test), "{suite}::{test}");
+    }
+}
+
 /// A page that names tests which do not exist promises what nobody checks.
 #[test]
 fn the_page_of_parity_names_tests_that_exist() {
     let page = std::fs::read_to_string(source::root().join("tests/PARITY.md")).unwrap();
-    let named: Vec<(&str, &str)> = page
-        .split('`')
-        .skip(1)
-        .step_by(2)
-        .filter_map(|name| name.split_once("::"))
-        .filter(|(suite, _)| *suite != "suite")
-        .collect();
-    assert!(named.len() > 80, "{named:?}");
-    for (suite, test) in named {
-        let file = Path::new("tests/tests").join(suite).with_extension("rs");
-        assert!(has_word(&source::code(&file), test), "{suite}::{test}");
+    let tests = named(&page);
+    assert!(tests.len() > 80, "{tests:?}");
+    exist(&tests);
+}
+
+#[test]
+fn the_articles_name_tests_that_exist() {
+    let mut tables = 0;
+    for article in std::fs::read_dir(source::root().join("docs/articles")).unwrap() {
+        let page = std::fs::read_to_string(article.unwrap().path()).unwrap();
+        if let Some((_, table)) = page.split_once("## What is tested") {
+            let (table, _) = table.split_once("```").unwrap_or((table, ""));
+            let tests = named(table);
+            assert!(!tests.is_empty(), "{table}");
+            exist(&tests);
+            tables += 1;
+        }
     }
+    assert!(tables >= 6, "{tables}");
 }

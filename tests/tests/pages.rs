@@ -123,6 +123,15 @@ fn the_tutorial_builds_the_guestbook() {
     }
 }
 
+#[test]
+fn the_test_to_be_copied_is_one_that_passes() {
+    let root = source::root();
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
+    let passes = read("tests/tests/testing.rs");
+    let (_, passes) = passes.split_once("#[test]").unwrap();
+    assert!(read("docs/testing.md").contains(passes));
+}
+
 /// A page about measurements has no figures of its own.
 #[test]
 fn the_load_balancers_have_the_stored_figures() {
