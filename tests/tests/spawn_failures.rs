@@ -267,6 +267,8 @@ fn an_upgrade_to_a_master_without_memory_for_a_worker_changes_nothing() {
     assert!(said.contains(NO_MEMORY), "{said}");
     drop(denied);
     assert_eq!(cluster.worker_pids(), before);
+    // Written by a thread of its own: the command may be told first.
+    cluster.wait("upgrade-failed");
     assert_eq!(count(&cluster.events(), "upgrade-failed"), 1);
     cluster.expect("nothing of the new master is left", || {
         cluster.survivors().list().len() == 4
