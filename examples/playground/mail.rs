@@ -65,6 +65,8 @@ pub(crate) enum Command {
         size: usize,
         for_ms: u64,
     },
+    /// Sends so many texts of a certain size, and waits for room whenever there is none.
+    Push { to: String, size: usize, count: u64 },
     /// Follows commands once it was heard that somebody has come, is leaving or has left.
     After {
         what: String,
@@ -273,6 +275,7 @@ async fn attempt(command: Command, mail: &Mail, messenger: &Messenger) -> Result
         Command::Flood { to, size, for_ms } => {
             flood(messenger, target(&to)?, size, Duration::from_millis(for_ms)).await
         }
+        Command::Push { to, size, count } => push(messenger, target(&to)?, size, count).await,
         Command::After { what, who, then } => {
             while !has_heard(mail, &what, &who) {
                 tokio::time::sleep(PAUSE).await;
@@ -342,6 +345,27 @@ async fn flood(
             }
         }
         tokio::task::yield_now().await;
+    }
+    Ok(json!({ "accepted": accepted, "full": full }))
+}
+
+async fn push(
+    messenger: &Messenger,
+    to: Target,
+    size: usize,
+    count: u64,
+) -> Result<Value, BoxError> {
+    let payload = vec![b'x'; size];
+    let (mut accepted, mut full) = (0_u64, 0_u64);
+    while accepted < count {
+        match messenger.send_bytes(to, "flood", payload.clone()) {
+            Ok(_) => accepted += 1,
+            Err(hatchery::messenger::SendError::Full(_)) => {
+                full += 1;
+                messenger.room(to).await?;
+            }
+            Err(error) => return Err(error.into()),
+        }
     }
     Ok(json!({ "accepted": accepted, "full": full }))
 }
