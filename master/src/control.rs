@@ -251,7 +251,7 @@ async fn follow(stream: &mut UnixStream, mut following: Following) -> Result<(),
 
 /// Waits until the client closes its end. What it writes meanwhile is thrown away.
 async fn left(stream: &UnixStream) {
-    let mut scrap = [0; 4096];
+    let mut scrap = [0; 256];
     while stream.readable().await.is_ok() {
         // One that writes without end is always readable, and everybody else has a turn, too.
         consume_budget().await;
@@ -279,3 +279,33 @@ pub(crate) type StatusTo = oneshot::Sender<Status>;
 pub(crate) type MetricsTo = oneshot::Sender<String>;
 /// Where the answer to [`Input::Follow`] goes.
 pub(crate) type EventsTo = oneshot::Sender<Following>;
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::io::Write as _;
+    use std::os::unix::net::UnixStream as StdUnixStream;
+    use std::pin::pin;
+    use std::task::Poll;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_writes_without_end_takes_its_turn() {
+        let (ours, mut theirs) = StdUnixStream::pair().unwrap();
+        for end in [&ours, &theirs] {
+            end.set_nonblocking(true).unwrap();
+        }
+        while theirs.write(&[0; 4096]).is_ok() {}
+        let ours = UnixStream::from_std(ours).unwrap();
+        ours.readable().await.unwrap();
+        {
+            let mut leaving = pin!(left(&ours));
+            let gone = poll_fn(|cx| Poll::Ready(leaving.as_mut().poll(cx).is_ready())).await;
+            assert!(!gone);
+        }
+        assert!(ours.try_read(&mut [0; 1]).is_ok(), "all of it in one turn");
+        drop(theirs);
+        left(&ours).await;
+    }
+}
