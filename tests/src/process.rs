@@ -48,6 +48,19 @@ impl Process {
     pub fn is_alive(&self) -> bool {
         !matches!(self.state, 'Z' | 'X')
     }
+
+    /// How long its first thread has run, and how long it has waited to run, as far as the kernel tells: one that turns in
+    /// circles looks like one that a busy machine gives no turn.
+    pub fn turns(&self) -> String {
+        let times = fs::read_to_string(format!("/proc/{}/schedstat", self.pid));
+        let times = times.unwrap_or_default();
+        let times = times.split_ascii_whitespace();
+        let mut times = times.map_while(|time| time.parse().ok().map(Duration::from_nanos));
+        match (times.next(), times.next()) {
+            (Some(ran), Some(waited)) => format!("ran {ran:?}, waited {waited:?}"),
+            _ => "it is gone".to_owned(),
+        }
+    }
 }
 
 /// Every process that this one can see.

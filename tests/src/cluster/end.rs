@@ -128,7 +128,9 @@ impl Cluster {
     /// Shows everything there is to know, for a test that failed.
     fn show(&self) {
         eprintln!("--- exit: {:?}", self.exit_status());
-        eprintln!("--- survivors: {:?}", self.survivors.list());
+        for process in self.survivors.list() {
+            eprintln!("--- survivor: {process:?}, {}", process.turns());
+        }
         eprintln!("--- events:\n{}", read(&self.plan.events_file()));
         eprintln!("--- hooks:\n{}", read(&self.plan.trace_file()));
         eprintln!("--- stdout:\n{}", self.stdout());
