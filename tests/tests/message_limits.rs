@@ -1,6 +1,7 @@
 //! How much of messages is held where, whatever their size and the queue's, and that nobody waits for nobody.
 #![expect(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     reason = "a test fails by panicking, in its helpers, too"
 )]
 

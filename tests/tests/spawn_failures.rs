@@ -140,8 +140,8 @@ fn a_cluster_whose_control_group_is_full_serves_and_leaves_in_order() {
     nothing_new_and_then_everything(&cluster, NO_MORE, || limit("1"), || limit("max"));
     limit("1");
     let (mut slow, who) = cluster.connect_to(1);
-    // Longer than it takes until the next beat tells of it.
-    slow.ask("/sleep/3000").unwrap();
+    // Longer than it takes until a beat tells of it, on a machine with other work to do.
+    slow.ask("/sleep/10000").unwrap();
     // In the worker's hands: it answers another one that came later.
     cluster.expect("a request is under way", || {
         cluster.status()["workers"][1]["in_flight"] == 1
