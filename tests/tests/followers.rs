@@ -47,6 +47,16 @@ fn publish(cluster: &Cluster, key: &str, value: &Value) -> Response {
     connection.receive().unwrap()
 }
 
+/// Publishes until it is done: on a busy machine the second may pass that the example waits for.
+fn expect_published(cluster: &Cluster, key: &str, value: &Value) {
+    cluster.expect("it is published", || {
+        let answer = publish(cluster, key, value);
+        let is_late = answer.status == 504 && answer.text().contains("in time");
+        assert!(answer.status == 204 || is_late, "{}", answer.text());
+        !is_late
+    });
+}
+
 /// Connections in a row go to all workers in turn: these are more than enough for each.
 fn everybody_shows(cluster: &Cluster, banner: &str) {
     cluster.expect(banner, || {
@@ -113,7 +123,7 @@ fn followers_of_the_next_master_have_the_last_value() {
             .workers(2)
             .upgradable(),
     );
-    assert_eq!(publish(&cluster, "banner", &json!("before")).status, 204);
+    expect_published(&cluster, "banner", &json!("before"));
     everybody_shows(&cluster, "before");
     for banner in ["one", "two"] {
         cluster.upgrade();
@@ -121,9 +131,11 @@ fn followers_of_the_next_master_have_the_last_value() {
         everybody_shows(&cluster, "before");
         put_file(&file, &json!({ "banner": banner }));
         everybody_shows(&cluster, banner);
-        assert_eq!(publish(&cluster, "banner", &json!("before")).status, 204);
+        expect_published(&cluster, "banner", &json!("before"));
         everybody_shows(&cluster, "before");
-        assert_eq!(ask(&cluster, "/settings").text(), r#"["banner"]"#);
+        cluster.expect("its keys are told", || {
+            ask(&cluster, "/settings").text() == r#"["banner"]"#
+        });
     }
     cluster.stop();
 }
