@@ -1,10 +1,10 @@
 //! The configuration, and how it changes hands.
 
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
 
 use hatchery::BoxError;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 /// The topic on which the agent tells and is asked.
 pub(crate) const TOPIC: &str = "config";
@@ -27,22 +27,30 @@ pub(crate) struct Version {
 
 /// What a process has in memory.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Current(Arc<RwLock<Option<Version>>>);
+pub(crate) struct Current(watch::Sender<Option<Version>>);
 
 impl Current {
     pub(crate) fn get(&self) -> Option<Version> {
-        self.0
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.0.borrow().clone()
+    }
+
+    /// The same, as soon as there is one.
+    pub(crate) async fn wait(&self) -> Option<Version> {
+        let mut versions = self.0.subscribe();
+        let version = versions.wait_for(Option::is_some).await;
+        version.ok()?.clone()
     }
 
     pub(crate) fn set(&self, version: Version) {
-        let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let later = |known: &Version| (known.agent, known.number) < (version.agent, version.number);
-        if current.as_ref().is_none_or(later) {
-            *current = Some(version);
-        }
+        self.0.send_if_modified(|current| {
+            let later =
+                |known: &Version| (known.agent, known.number) < (version.agent, version.number);
+            let news = current.as_ref().is_none_or(later);
+            if news {
+                *current = Some(version);
+            }
+            news
+        });
     }
 }
 

@@ -8,11 +8,12 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use hatchery::messenger::Target;
 use hatchery::{BoxError, Worker, WorkerContext, async_trait};
+use tokio::time::timeout;
 
 use crate::arrow;
 use crate::config::{Current, TOPIC, Version};
 
-/// How long a worker waits for the agent's answer.
+/// How long a worker waits for the agent's answer, and a client for a worker that waits.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Default)]
@@ -70,8 +71,12 @@ impl Worker for Web {
 async fn greet(
     State((worker, current)): State<(WorkerContext, Current)>,
 ) -> Result<String, StatusCode> {
-    // In the first moments after egg-ready it may not be here yet.
-    let version = current.get().ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
-    let greeting = version.config.greeting;
+    // In the first moments after egg-ready it may not be here yet; from then on nobody waits.
+    let version = timeout(PATIENCE, current.wait()).await;
+    let version = version.ok().flatten();
+    let greeting = version
+        .ok_or(StatusCode::SERVICE_UNAVAILABLE)?
+        .config
+        .greeting;
     Ok(format!("{greeting}, says worker {}\n", worker.slot()))
 }
