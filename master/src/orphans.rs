@@ -147,20 +147,25 @@ mod tests {
             let mut command = Command::new("sleep");
             command.arg("60").env(mark, "0").spawn().unwrap()
         };
-        let (mut kept, mut other) = (sleep(ENV_SLOT), sleep("OTHER"));
         let id = |n: u32| Pid::from_raw(n.cast_signed()).unwrap();
-        // All but these two belong to other tests.
-        let ours = [id(kept.id()), id(other.id())];
-        let known = || {
-            children()
-                .into_iter()
-                .filter(|pid| !ours.contains(pid))
-                .collect()
+        // All but these belong to other tests.
+        let but = |ours: &[Pid]| -> HashSet<Pid> {
+            let all = children().into_iter();
+            all.filter(|pid| !ours.contains(pid)).collect()
         };
-        assert_eq!(kill_left(&known()), [id(kept.id())]);
-        kill_all_left(&known());
+        let (mut kept, mut other) = (sleep(ENV_SLOT), sleep("OTHER"));
+        let ours = [id(kept.id()), id(other.id())];
+        assert_eq!(kill_left(&but(&ours)), ours[..1]);
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        waitid(WaitId::Pid(ours[0]), options).unwrap();
+        assert_eq!(kill_left(&but(&ours)), [], "it is dead");
+        assert_eq!(reap(&but(&ours)), 1);
         assert!(kept.wait().is_err(), "it was waited for");
-        assert_eq!(kill_left(&known()), []);
+
+        let mut last = sleep(ENV_SLOT);
+        kill_all_left(&but(&[id(last.id()), ours[1]]));
+        assert!(last.wait().is_err(), "it was waited for");
+        assert!(other.try_wait().unwrap().is_none(), "it is nobody's");
         other.kill().unwrap();
         other.wait().unwrap();
     }

@@ -4,7 +4,8 @@
 //! worker first, so a request finds either the old build or the new one, and waits at most. Building and reloading go on side by side;
 //! what is written meanwhile is never missed.
 //!
-//! Whoever is started here does not outlive this process: builds are killed, the application is stopped in order.
+//! Whoever is started here does not outlive this process: builds are killed, the application is stopped in order. Only where this
+//! process is killed itself does a build that is under way go on to its own end; the application leaves all the same.
 
 mod application;
 mod build;
