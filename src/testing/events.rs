@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use hatchery_protocol::event::EventRecord;
 
@@ -18,7 +19,7 @@ struct Read {
     bytes: u64,
     /// A line whose end is not written yet.
     partial: String,
-    events: Vec<EventRecord>,
+    events: Arc<Vec<EventRecord>>,
 }
 
 impl Events {
@@ -28,8 +29,13 @@ impl Events {
         Self { path, read }
     }
 
-    /// All of them so far.
+    /// All of them so far. Whoever looks may ask the cluster meanwhile, and so look again.
     pub(super) fn look<T>(&self, look: impl FnOnce(&[EventRecord]) -> T) -> T {
+        let events = self.read();
+        look(&events)
+    }
+
+    fn read(&self) -> Arc<Vec<EventRecord>> {
         let mut read = self.read.borrow_mut();
         let mut text = String::new();
         if let Ok(mut file) = File::open(&self.path)
@@ -42,10 +48,10 @@ impl Events {
                 let event = serde_json::from_str(line);
                 let rest = rest.to_owned();
                 // What another version of hatchery may tell is not understood, and not waited for.
-                read.events.extend(event.ok());
+                Arc::make_mut(&mut read.events).extend(event.ok());
                 read.partial = rest;
             }
         }
-        look(&read.events)
+        Arc::clone(&read.events)
     }
 }
