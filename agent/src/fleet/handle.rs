@@ -131,6 +131,8 @@ impl Fleet {
         inner.link.leaving.cancel();
         if let Ok(session) = inner.link.session() {
             let _ = timeout(GOODBYE, presence::vanish(&session, &inner.keys, &inner.me)).await;
+            // The link hears of it later, and whoever asks now is a member no more.
+            session.end();
         }
         inner.link.stop.cancel();
     }

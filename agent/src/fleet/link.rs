@@ -157,6 +157,9 @@ async fn reach(
 /// Until the session is over. Says why it is.
 async fn serve(inner: &Arc<Inner>, mut reached: Reached) -> &'static str {
     let session = &reached.session;
+    if inner.link.leaving.is_cancelled() {
+        return "this member leaves";
+    }
     // A member that is seen can be talked to, so the first sign of life comes before calls get through.
     let first = presence::appear(session, &inner.keys, &inner.describe()).await;
     if let Err(error @ (FleetError::Disconnected | FleetError::Unanswered)) = &first {
