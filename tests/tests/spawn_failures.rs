@@ -136,6 +136,7 @@ fn a_cluster_whose_control_group_is_full_serves_and_leaves_in_order() {
         .upgradable()
         .inside(&group)
         .flag("--max-memory", "4GiB")
+        .flag("--drain-timeout", "30s")
         .start();
     nothing_new_and_then_everything(&cluster, NO_MORE, || limit("1"), || limit("max"));
     limit("1");
