@@ -68,6 +68,7 @@ async fn broadcast(State(messenger): State<Messenger>, Path(seconds): Path<f64>)
             Err(error) => return Err(failed(error)),
         }
     }
+    messenger.room(Target::Workers).await.map_err(failed)?;
     let replies = messenger.request_all(Target::Workers, "text", &(), DEADLINE);
     let mut replies = replies.await.map_err(failed)?;
     let mut count = 0;
@@ -124,7 +125,8 @@ async fn large(State(messenger): State<Messenger>, Path(seconds): Path<f64>) -> 
             Err(error) => return Err(failed(error)),
         }
     }
-    // Behind all of them.
+    // Behind all of them, which may have left no room.
+    messenger.room(Target::Agent).await.map_err(failed)?;
     let answer: Result<String, _> = messenger.request(Target::Agent, "echo", "", DEADLINE).await;
     answer.map_err(failed)?;
     Ok(rate(count, begun))
