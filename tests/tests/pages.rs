@@ -132,10 +132,9 @@ fn the_test_to_be_copied_is_one_that_passes() {
     assert!(read("docs/testing.md").contains(passes));
 }
 
-/// A page about measurements has no figures of its own.
-#[test]
-fn the_load_balancers_have_the_stored_figures() {
-    let page = source::root().join("docs/articles/load-balancers.md");
+/// A page about measurements has no figures of its own: so many of its rows are those of the report that it links.
+fn has_the_stored_rows(page: &str, is_measured: impl Fn(&str) -> bool, rows: usize) -> [String; 2] {
+    let page = source::root().join(page);
     let text = std::fs::read_to_string(&page).unwrap();
     let report = links(&text)
         .into_iter()
@@ -144,13 +143,26 @@ fn the_load_balancers_have_the_stored_figures() {
     let report = std::fs::read_to_string(page.parent().unwrap().join(report)).unwrap();
     let squeezed = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
     let stored: BTreeSet<String> = report.lines().map(squeezed).collect();
-    // Those with latencies are the report's, the others are of the article.
-    let measured: Vec<&str> = text.lines().filter(|line| line.contains(" us |")).collect();
-    assert_eq!(measured.len(), 18);
+    let measured: Vec<&str> = text.lines().filter(|line| is_measured(line)).collect();
+    assert_eq!(measured.len(), rows);
     for row in measured {
         assert!(stored.contains(&squeezed(row)), "{row}");
     }
+    [text, report]
+}
+
+#[test]
+fn the_load_balancers_have_the_stored_figures() {
+    // Those with latencies are the report's, the others are of the article.
+    let is_measured = |line: &str| line.contains(" us |");
+    let [text, report] = has_the_stored_rows("docs/articles/load-balancers.md", is_measured, 18);
     for figure in ["3,438", "9,133", "20,945", "19,367"] {
         assert!(text.contains(figure) && report.contains(figure), "{figure}");
     }
+}
+
+#[test]
+fn who_gets_the_connections_has_the_stored_figures() {
+    let is_measured = |line: &str| line.contains(" % |");
+    has_the_stored_rows("docs/articles/distribution.md", is_measured, 15);
 }
