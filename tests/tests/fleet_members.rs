@@ -56,6 +56,28 @@ async fn members_are_seen_until_they_leave() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_leaves_while_it_appears_is_not_seen() {
+    let redis = Redis::start(&[]);
+    assert_eq!(redis.ask("CLIENT PAUSE 3600000 WRITE"), "+OK");
+    // Whether a script waits that writes, and whether something has come behind it.
+    let waits = |behind: bool| {
+        let clients = redis.ask("CLIENT LIST");
+        clients.lines().any(|client| {
+            let has = |what| client.contains(what);
+            has(" flags=b ") && has(" cmd=eval ") && has(" qbuf=0 ") != behind
+        })
+    };
+    let fleet = join(boot(&redis.url()));
+    becomes("its first sign of life waits", async || waits(false)).await;
+    let leaves = tokio::spawn(async move { fleet.leave().await });
+    becomes("its goodbye waits behind it", async || waits(true)).await;
+    assert_eq!(redis.ask("CLIENT UNPAUSE"), "+OK");
+    soon("it leaves", leaves).await.unwrap();
+    let [watcher]: [Fleet; 1] = connected(&redis.url()).await;
+    assert_eq!(watcher.members().await.unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_dies_is_forgotten_and_who_is_cut_off_comes_back() {
     let redis = Redis::start(&[]);
     let network = Network::to(redis.port());

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
 
 use hatchery_protocol::boot::FleetBoot;
 use tokio::sync::Semaphore;
@@ -12,16 +11,14 @@ use super::connect::connect;
 use super::hub::Hub;
 use super::keys::Keys;
 use super::lease::Leases;
-use super::link::{self, Current, Link};
+use super::link::{self, Current, GOODBYE, Link};
 use super::relay::Relay;
 use super::request::Questions;
 use super::status::Counters;
-use super::{ConnectError, FleetError, FleetMember, MemberId, presence, random, room};
+use super::{ConnectError, FleetError, FleetMember, MemberId, random, room};
 
 /// How much may be on its way to Redis at once, in bytes.
 const ON_THE_WAY: usize = 16 * 1024 * 1024;
-/// How long a goodbye may take.
-const GOODBYE: Duration = Duration::from_millis(500);
 
 /// The hosts that run the same application, as far as they share a Redis. Cheap to clone.
 ///
@@ -127,14 +124,11 @@ impl Fleet {
         let Some(inner) = &self.0 else {
             return;
         };
-        // First, or the next sign of life would make it a member again.
-        inner.link.leaving.cancel();
-        if let Ok(session) = inner.link.session() {
-            let _ = timeout(GOODBYE, presence::vanish(&session, &inner.keys, &inner.me)).await;
-            // The link hears of it later, and whoever asks now is a member no more.
-            session.end();
-        }
         inner.link.stop.cancel();
+        let mut current = inner.link.watch();
+        let left = current.wait_for(|current| matches!(current, Current::Left));
+        // A Redis that does not answer forgets this member by itself.
+        let _ = timeout(GOODBYE, left).await;
     }
 
     pub(super) fn inner(&self) -> Result<&Arc<Inner>, FleetError> {

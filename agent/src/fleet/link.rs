@@ -4,7 +4,6 @@
 //! member is there; each time it also sends itself a message, for a connection for messages that has died in
 //! silence looks like one on which nothing happens.
 
-use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +26,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// A session that lasted so long was a good one: what follows is a first failure.
 const GOOD: Duration = Duration::from_secs(10);
+/// How long a goodbye may take.
+pub(super) const GOODBYE: Duration = Duration::from_millis(500);
+const LEAVES: &str = "this member leaves";
 
 /// What is known of the connection.
 #[derive(Clone)]
@@ -34,6 +36,8 @@ pub(super) enum Current {
     Up(Session),
     /// With the reason.
     Down(String),
+    /// For good.
+    Left,
 }
 
 /// Where everybody finds the session.
@@ -41,8 +45,7 @@ pub(super) struct Link {
     current: watch::Sender<Current>,
     /// This member's message to itself has come.
     pub(super) echoed: Notify,
-    /// No sign of life is given any more.
-    pub(super) leaving: CancellationToken,
+    /// Says goodbye, and makes no connection any more.
     pub(super) stop: CancellationToken,
 }
 
@@ -57,7 +60,6 @@ impl Link {
         Self {
             current: watch::Sender::new(Current::Down("not connected yet".to_owned())),
             echoed: Notify::new(),
-            leaving: CancellationToken::new(),
             stop: CancellationToken::new(),
         }
     }
@@ -65,7 +67,7 @@ impl Link {
     pub(super) fn session(&self) -> Result<Session, FleetError> {
         match &*self.current.borrow() {
             Current::Up(session) => Ok(session.clone()),
-            Current::Down(_) => Err(FleetError::Disconnected),
+            Current::Down(_) | Current::Left => Err(FleetError::Disconnected),
         }
     }
 
@@ -79,14 +81,18 @@ pub(super) async fn run(inner: Arc<Inner>, boot: FleetBoot) {
     let mut sessions = 0;
     let mut pause = FIRST_PAUSE;
     let mut told = String::new();
-    while !inner.link.stop.is_cancelled() {
+    loop {
         let began = Instant::now();
-        let (reason, trouble) = match reach(&inner, &boot, &mut sessions).await {
+        let reached = tokio::select! {
+            reached = reach(&inner, &boot, &mut sessions) => reached,
+            () = inner.link.stop.cancelled() => break,
+        };
+        let (reason, trouble) = match reached {
             Ok(reached) => {
                 told.clear();
                 let reason = serve(&inner, reached).await;
                 inner.counters.count_loss();
-                (reason.to_owned(), LinkTrouble::Lost)
+                (reason, LinkTrouble::Lost)
             }
             Err(error) => (error.to_string(), error.kind()),
         };
@@ -109,8 +115,7 @@ pub(super) async fn run(inner: Arc<Inner>, boot: FleetBoot) {
         }
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
-    let stopped = Current::Down("this member has left".to_owned());
-    inner.link.current.send_replace(stopped);
+    inner.link.current.send_replace(Current::Left);
 }
 
 struct Reached {
@@ -155,16 +160,33 @@ async fn reach(
 }
 
 /// Until the session is over. Says why it is.
-async fn serve(inner: &Arc<Inner>, mut reached: Reached) -> &'static str {
-    let session = &reached.session;
-    if inner.link.leaving.is_cancelled() {
-        return "this member leaves";
+async fn serve(inner: &Arc<Inner>, reached: Reached) -> String {
+    let session = reached.session.clone();
+    let reason = tokio::select! {
+        reason = attend(inner, reached) => reason,
+        () = inner.link.stop.cancelled() => LEAVES,
+    };
+    if inner.link.stop.is_cancelled() {
+        // Whoever asks now is a member no more.
+        inner
+            .link
+            .current
+            .send_replace(Current::Down(LEAVES.to_owned()));
+        // A sign of life may be on its way. The goodbye takes the same connection, so it comes later than that.
+        let goodbye = presence::vanish(&session, &inner.keys, &inner.me);
+        let _ = timeout(GOODBYE, goodbye).await;
     }
+    session.end();
+    reason.to_owned()
+}
+
+/// Shows this member, and takes in what comes.
+async fn attend(inner: &Arc<Inner>, mut reached: Reached) -> &'static str {
+    let session = &reached.session;
     // A member that is seen can be talked to, so the first sign of life comes before calls get through.
     let first = presence::appear(session, &inner.keys, &inner.describe()).await;
     if let Err(error @ (FleetError::Disconnected | FleetError::Unanswered)) = &first {
         tracing::debug!("the fleet's Redis took no sign of life: {error}");
-        session.end();
         return "Redis answers, but takes no sign of life";
     }
     tracing::info!(session = session.number, "the fleet is in reach");
@@ -179,14 +201,11 @@ async fn serve(inner: &Arc<Inner>, mut reached: Reached) -> &'static str {
             inner.receive(message.get_payload_bytes());
         }
     };
-    let reason = tokio::select! {
+    tokio::select! {
         () = messages => "the connection for messages was closed",
         reason = beat(inner, session) => reason,
         () = session.ended() => "the connection was lost, or Redis stopped to answer",
-        () = inner.link.stop.cancelled() => "this member leaves",
-    };
-    session.end();
-    reason
+    }
 }
 
 /// Says again and again that this member is there, and that it can hear itself.
@@ -197,9 +216,6 @@ async fn beat(inner: &Arc<Inner>, session: &Session) -> &'static str {
     let mut told = None;
     loop {
         ticks.tick().await;
-        if inner.link.leaving.is_cancelled() {
-            return pending().await;
-        }
         let appeared = presence::appear(session, &inner.keys, &inner.describe()).await;
         // A lost connection ends the session by itself. The rest is no reason to end one: messages go on.
         let trouble = appeared.as_ref().err().cloned();

@@ -175,6 +175,7 @@ impl Fleet {
         let (connected, trouble) = match &*inner.link.watch().borrow() {
             Current::Up(_) => (true, inner.counters.trouble()),
             Current::Down(reason) => (false, Some(reason.clone())),
+            Current::Left => (false, Some("this member has left".to_owned())),
         };
         let counters = &inner.counters;
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);

@@ -54,7 +54,7 @@ impl Contender {
         loop {
             let session = match &*link.borrow_and_update() {
                 Current::Up(session) => Some(session.clone()),
-                Current::Down(_) => None,
+                Current::Down(_) | Current::Left => None,
             };
             let now = clock::boottime();
             if let Some(session) = &session
