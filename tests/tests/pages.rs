@@ -155,8 +155,8 @@ fn has_the_stored_rows(page: &str, is_measured: impl Fn(&str) -> bool, rows: usi
 fn the_load_balancers_have_the_stored_figures() {
     // Those with latencies are the report's, the others are of the article.
     let is_measured = |line: &str| line.contains(" us |");
-    let [text, report] = has_the_stored_rows("docs/articles/load-balancers.md", is_measured, 18);
-    for figure in ["3,438", "9,133", "20,945", "19,367"] {
+    let [text, report] = has_the_stored_rows("docs/articles/load-balancers.md", is_measured, 22);
+    for figure in ["2,841", "6,627", "17,268", "16,247"] {
         assert!(text.contains(figure) && report.contains(figure), "{figure}");
     }
 }
@@ -165,4 +165,10 @@ fn the_load_balancers_have_the_stored_figures() {
 fn who_gets_the_connections_has_the_stored_figures() {
     let is_measured = |line: &str| line.contains(" % |");
     has_the_stored_rows("docs/articles/distribution.md", is_measured, 15);
+}
+
+#[test]
+fn the_image_server_has_the_stored_figures() {
+    let is_measured = |line: &str| line.contains(" MB |");
+    has_the_stored_rows("docs/articles/image-server.md", is_measured, 15);
 }
