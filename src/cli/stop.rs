@@ -19,7 +19,9 @@ pub(super) fn run(client: &Client, timeout: Duration) -> Outcome {
     let deadline = monotonic() + timeout;
     // A master that does not answer this would not answer the stop, and is told apart from one whose
     // children take their time.
-    client.ask(&Request::Status)?;
+    let Reply::Status(status) = client.ask(&Request::Status)? else {
+        return Err(client.failed("the master answered something else than its status"));
+    };
     let mut connection = client.connect()?;
     let pid = master_of(&connection).map_err(|error| client.broken(&error))?;
     // Before the request, so that it cannot be another process of the same number.
@@ -27,9 +29,9 @@ pub(super) fn run(client: &Client, timeout: Duration) -> Outcome {
     connection
         .send(&Request::Stop)
         .map_err(|error| client.broken(&error))?;
-    let name = &client.name;
     if watch(&mut connection, master.as_ref(), deadline).map_err(|e| client.broken(&e))? {
-        say::note(format_args!("{name} has stopped"));
+        // A program that stops any application by its directory has another name.
+        say::note(format_args!("{} has stopped", status.name));
         return Ok(Exit::Orderly);
     }
     let pid = pid.map_or_else(|| "unknown".to_owned(), |pid| pid.to_string());

@@ -7,10 +7,12 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
+use hatchery_tests::command::run;
 use hatchery_tests::process::{self, Process};
-use hatchery_tests::{Cluster, Plan, Traffic, http, plan, step, wait};
+use hatchery_tests::{Cluster, Plan, Traffic, http, plan, playground, step, wait};
 use rustix::process::Signal;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_activated");
@@ -398,11 +400,7 @@ fn a_python_server_is_reloaded_under_load() {
 
 #[test]
 fn a_node_server_is_reloaded_under_load() {
-    if std::process::Command::new("node")
-        .arg("--version")
-        .output()
-        .is_err()
-    {
+    if Command::new("node").arg("--version").output().is_err() {
         // Python's server goes the same way.
         return;
     }
@@ -500,4 +498,17 @@ impl StopKilling for Cluster {
             self.stderr()
         );
     }
+}
+
+/// By its directory, whoever wrote it; and it is called by its own name.
+#[test]
+fn any_application_is_stopped() {
+    let cluster = playground!().start();
+    let mut stop = Command::new(env!("CARGO_BIN_EXE_hatchery-command"));
+    stop.args(["stop", "--runtime-dir"])
+        .arg(cluster.plan().runtime_dir());
+    let ran = run(stop);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(ran.stderr.ends_with("playground has stopped\n"), "{ran:?}");
+    cluster.expect_exit();
 }
