@@ -169,6 +169,6 @@ fn who_gets_the_connections_has_the_stored_figures() {
 
 #[test]
 fn the_image_server_has_the_stored_figures() {
-    let is_measured = |line: &str| line.contains(" MB |");
+    let is_measured = |line: &str| line.contains(" MB (");
     has_the_stored_rows("docs/articles/image-server.md", is_measured, 15);
 }
