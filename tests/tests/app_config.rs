@@ -458,11 +458,9 @@ fn an_upgrade_reads_everything_anew_or_fails() {
     let cluster = with_file(plan().upgradable(), &section("Hello", "north")).start();
     put_file(&cluster, "[app]\n");
     cluster.fail_upgrade(&[]);
-    assert!(
-        cluster.stderr().contains("`app.greeting` is missing"),
-        "{}",
-        cluster.stderr()
-    );
+    cluster.expect("the log says it", || {
+        cluster.stderr().contains("`app.greeting` is missing")
+    });
     everybody_says(&cluster, "Hello World");
     put_file(&cluster, &section("Hi", "south"));
     cluster.upgrade();

@@ -207,7 +207,9 @@ fn a_master_that_was_stopped_kills_nobody() {
         assert_eq!(count(&cluster.events(), event), 0, "{event}");
     }
     assert_eq!(cluster.get("/"), "Hello World");
-    assert!(cluster.stderr().contains("this master did not run for"));
+    cluster.expect("the log says it", || {
+        cluster.stderr().contains("this master did not run for")
+    });
     cluster.stop();
 }
 

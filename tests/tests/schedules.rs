@@ -169,11 +169,9 @@ fn failures_are_told_and_the_worker_goes_on() {
         assert_eq!(ran.code, Some(1), "{ran:?}");
         let run = expect_outcome(&cluster, "a", outcome);
         assert_eq!(run["reason"].as_str(), reason, "{run}");
-        assert!(
-            cluster.stderr().contains("run 1 of `a`"),
-            "{}",
-            cluster.stderr()
-        );
+        cluster.expect("the log says it", || {
+            cluster.stderr().contains("run 1 of `a`")
+        });
         assert_eq!(cluster.worker_pids(), workers);
         cluster.stop();
     }
