@@ -4,7 +4,6 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -79,7 +78,7 @@ impl Redis {
 
     fn try_ask(&self, command: &str) -> std::io::Result<String> {
         let stream = TcpStream::connect(("127.0.0.1", self.port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
         (&stream).write_all(format!("{command}\r\n").as_bytes())?;
         let mut reader = BufReader::new(&stream);
         let mut first = String::new();
