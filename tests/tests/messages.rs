@@ -467,7 +467,8 @@ fn a_reload_loses_no_request_in_silence() {
 fn a_flood_is_nobody_elses_business() {
     let cluster = playground!().workers(3).start();
     let (mut flooder, _) = cluster.connect_to(0);
-    let flood = json!({ "do": "flood", "to": "slot:1", "size": 100, "for_ms": 3000 });
+    // Longer than a busy machine may be late.
+    let flood = json!({ "do": "flood", "to": "slot:1", "size": 100, "for_ms": 8000 });
     post(&mut flooder, &flood);
     let begun = Instant::now();
     let (mut connection, _) = cluster.connect_to(2);
@@ -476,7 +477,7 @@ fn a_flood_is_nobody_elses_business() {
         let answer = mail_on(&mut connection, &ask("agent", "echo", "x"));
         assert_eq!(answer["answer"], "x");
         let took = asked.elapsed();
-        assert!(took < Duration::from_secs(2), "an answer took {took:?}");
+        assert!(took < wait::LATE, "an answer took {took:?}");
         assert_eq!(cluster.status()["state"], "ready");
     }
     let answer: Value = serde_json::from_slice(&flooder.receive().unwrap().body).unwrap();
