@@ -6,6 +6,7 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::thread;
 use std::time::Duration;
 
 use hatchery_protocol::boot::ENV_SLOT;
@@ -18,6 +19,8 @@ use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, getpid, kill_process, pidfd_open,
     pidfd_send_signal, set_child_subreaper, waitid,
 };
+
+use crate::proc::is_becoming;
 
 /// How long the end of a master waits for those whom it has killed.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -46,7 +49,10 @@ pub(crate) fn kill_left(known: &HashSet<Pid>) -> Vec<Pid> {
 
 /// The same as the last act of a master, which nobody looks after again.
 pub(crate) fn kill_all_left(known: &HashSet<Pid>) {
-    until_nobody_is_left(|| kill_left(known));
+    until_nobody_is_left(|| {
+        until_everybody_is_told_apart(known);
+        kill_left(known)
+    });
 }
 
 /// Kills what the author's code has started in this very process and left in its group, before the process ends: the last
@@ -63,6 +69,16 @@ pub(crate) fn take_along() {
             .filter(|pid| kill_exactly(*pid))
             .collect()
     });
+}
+
+/// Waits until nobody is becoming another program: for that moment it has no variables, and nobody could tell whose it is.
+fn until_everybody_is_told_apart(known: &HashSet<Pid>) {
+    let end = monotonic() + FAREWELL;
+    let becoming =
+        |pid: &Pid| !known.contains(pid) && is_becoming(pid.as_raw_nonzero().get().cast_unsigned());
+    while children().iter().any(becoming) && monotonic() < end {
+        thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// Kills and waits for those who were killed, again for those who come here or were started meanwhile, and not for ever:
@@ -103,7 +119,8 @@ fn kill_exactly(pid: Pid) -> bool {
     children().contains(&pid) && pidfd_send_signal(process, Signal::KILL).is_ok()
 }
 
-/// Whether a keeper started it, or somebody below. Empty for one that has ended already.
+/// Whether a keeper started it, or somebody below. Nobody can tell of one that has ended already, or that
+/// [is becoming](is_becoming) another program.
 fn was_kept(pid: Pid) -> bool {
     let environment = fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero()));
     let mark = format!("{ENV_SLOT}=");
@@ -155,6 +172,7 @@ mod tests {
         };
         let (mut kept, mut other) = (sleep(ENV_SLOT), sleep("OTHER"));
         let ours = [id(kept.id()), id(other.id())];
+        until_everybody_is_told_apart(&but(&ours));
         assert_eq!(kill_left(&but(&ours)), ours[..1]);
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
         waitid(WaitId::Pid(ours[0]), options).unwrap();

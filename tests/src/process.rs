@@ -216,6 +216,18 @@ pub fn field(pid: u32, name: &str) -> Option<Vec<String>> {
     Some(line.split_ascii_whitespace().map(str::to_owned).collect())
 }
 
+/// The variables a process was started with, each ended by a zero byte. Whoever starts a program may hear that it has
+/// begun before the kernel has laid them out, so an empty list is looked at again.
+#[track_caller]
+pub fn environment(pid: u32) -> String {
+    let variables = wait::until(wait::PATIENCE, || {
+        let bytes = fs::read(format!("/proc/{pid}/environ")).unwrap();
+        (!bytes.is_empty()).then_some(bytes)
+    });
+    let variables = variables.unwrap_or_else(|| panic!("{pid} has no environment"));
+    String::from_utf8_lossy(&variables).into_owned()
+}
+
 /// `None` for numbers that kill(2) gives another meaning than one process.
 pub(crate) fn raw(pid: u32) -> Option<Pid> {
     i32::try_from(pid)

@@ -12,6 +12,7 @@ use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::PathBuf;
 
 use hatchery_tests::listeners::addresses;
+use hatchery_tests::process::environment;
 use hatchery_tests::{Plan, http, lines, playground};
 
 fn tcp() -> (TcpListener, SocketAddr) {
@@ -120,8 +121,7 @@ fn children_and_their_children_know_nothing_of_it() {
     let mut everybody = cluster.everybody();
     everybody.push(grandchild);
     for pid in everybody {
-        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap();
-        let environment = String::from_utf8_lossy(&environment);
+        let environment = environment(pid);
         assert!(!environment.contains("LISTEN_"), "{pid}: {environment}");
     }
     // Nor has it the socket.

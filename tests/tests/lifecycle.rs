@@ -13,6 +13,7 @@ use hatchery_protocol::clock::{millis, monotonic};
 use hatchery_tests::event::{count, position};
 use hatchery_tests::http::Connection;
 use hatchery_tests::loopback::unique_address;
+use hatchery_tests::process::environment;
 use hatchery_tests::wait::{LATE, PATIENCE, until};
 use hatchery_tests::{Event, http, playground, step};
 
@@ -346,10 +347,6 @@ fn children_and_their_children_inherit_nothing_of_the_masters_environment_for_it
     let path = plan.path("notify");
     let _manager = UnixDatagram::bind(&path).unwrap();
     let cluster = plan.workers(1).env("NOTIFY_SOCKET", path).start();
-    let environment = |pid: u32| {
-        let bytes = std::fs::read(format!("/proc/{pid}/environ")).unwrap();
-        String::from_utf8_lossy(&bytes).into_owned()
-    };
     for pid in cluster.everybody() {
         assert!(!environment(pid).contains("NOTIFY_SOCKET"), "{pid}");
     }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use hatchery_tests::loopback::privileged_address;
 use hatchery_tests::plan::NOBODY;
-use hatchery_tests::process::{field, kill};
+use hatchery_tests::process::{environment, field, kill};
 use hatchery_tests::tls::{Authority, Files};
 use hatchery_tests::{Cluster, Plan, http, link, playground, step};
 use rustix::process::Signal;
@@ -60,8 +60,7 @@ fn agent_and_workers_are_the_users_and_the_master_binds_as_root() {
     let grandchild = http::get(address, "/child").unwrap();
     let grandchild: u32 = grandchild.text().trim().parse().unwrap();
     expect_nobody(grandchild);
-    let environment = fs::read(format!("/proc/{grandchild}/environ")).unwrap();
-    let environment = String::from_utf8_lossy(&environment);
+    let environment = environment(grandchild);
     for variable in ["USER=nobody\0", "LOGNAME=nobody\0", "HOME=/nonexistent\0"] {
         assert!(
             environment.contains(variable),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use hatchery_protocol::clock::monotonic;
 use hatchery_tests::manager::Manager;
-use hatchery_tests::process::kill;
+use hatchery_tests::process::{environment, kill};
 use hatchery_tests::{Cluster, Plan, playground, step};
 use rustix::process::Signal;
 
@@ -193,11 +193,6 @@ fn a_service_manager_that_is_gone_harms_nobody() {
     cluster
         .stop()
         .expect_stderr(&["the service manager could not be told"]);
-}
-
-fn environment(pid: u32) -> String {
-    let bytes = std::fs::read(format!("/proc/{pid}/environ")).unwrap();
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Neither children nor what they start can speak for the service.

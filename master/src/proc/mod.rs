@@ -27,12 +27,31 @@ pub(crate) fn is_traced(pid: u32) -> bool {
 
 /// When the process was created, in ticks since the host was started, and the letter of what it is doing.
 pub(crate) fn birth(pid: u32) -> Option<(u64, char)> {
+    stat(pid, |mut fields| {
+        let state = fields.next()?.chars().next()?;
+        Some((fields.nth(18)?.parse().ok()?, state))
+    })
+}
+
+/// Whether it is in execve(2), between the point of no return and the new program's first step: the old memory is gone,
+/// and in the new one there are neither arguments nor variables yet. Not said of a process that may not be looked into,
+/// nor of a zombie, which has no memory either.
+pub(crate) fn is_becoming(pid: u32) -> bool {
+    // The file that says so to whoever may look: for others, `stat` has no addresses.
+    let is_bare = fs::read(format!("/proc/{pid}/environ")).is_ok_and(|bytes| bytes.is_empty());
+    let has_no_end = |mut fields: std::str::Split<'_, char>| {
+        let state = fields.next()?;
+        (!matches!(state, "Z" | "X") && fields.nth(47)? == "0").then_some(())
+    };
+    is_bare && stat(pid, has_no_end).is_some()
+}
+
+/// What `read` finds in the fields of `/proc/PID/stat`, from the third on, which is the state.
+fn stat<T>(pid: u32, read: impl FnOnce(std::str::Split<'_, char>) -> Option<T>) -> Option<T> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // Its name may have parentheses of its own.
     let (_, rest) = text.rsplit_once(") ")?;
-    let mut fields = rest.split(' ');
-    let state = fields.next()?.chars().next()?;
-    Some((fields.nth(18)?.parse().ok()?, state))
+    read(rest.split(' '))
 }
 
 /// The rest of the first line that begins with `name`.
@@ -55,6 +74,20 @@ mod tests {
         assert_eq!(proportional(nobody), None);
         assert!(threads(nobody).is_empty());
         assert_eq!(birth(nobody), None);
+        assert!(!is_becoming(nobody));
+    }
+
+    #[test]
+    fn who_has_no_variables_is_not_becoming_anything() {
+        let mut bare = std::process::Command::new("sleep");
+        let mut bare = bare.arg("60").env_clear().spawn().unwrap();
+        while is_becoming(bare.id()) {}
+        let environment = fs::read(format!("/proc/{}/environ", bare.id())).unwrap();
+        assert!(environment.is_empty(), "it has none, and is told apart");
+        bare.kill().unwrap();
+        while birth(bare.id()).unwrap().1 != 'Z' {}
+        assert!(!is_becoming(bare.id()), "a zombie has no memory");
+        bare.wait().unwrap();
     }
 
     #[test]
