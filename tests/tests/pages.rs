@@ -156,7 +156,7 @@ fn the_load_balancers_have_the_stored_figures() {
     // Those with latencies are the report's, the others are of the article.
     let is_measured = |line: &str| line.contains(" us |");
     let [text, report] = has_the_stored_rows("docs/articles/load-balancers.md", is_measured, 22);
-    for figure in ["2,841", "6,627", "17,268", "16,247"] {
+    for figure in ["3,136", "8,261", "18,831", "18,977"] {
         assert!(text.contains(figure) && report.contains(figure), "{figure}");
     }
 }
