@@ -47,20 +47,19 @@ def on_fresh_server(bench, side, measure, limit=60.0):
         server.close()
 
 
-def near(bench, kind, close):
+def near(bench, row, kind, close, where=lambda side: side):
     """hatchery in every strategy, and those that it is hard to be better than: few percent count."""
-    ours = {strategy: Clustered(strategy) for strategy in STRATEGIES}
-    by_hand = {strategy: Handwritten(strategy) for strategy in BY_HAND}
-    bare = Handwritten("round-robin", bare=True)
-    plain = Plain(threads=2)
-    nginx = {"shared": Nginx(), "reuse-port": Nginx(reuse_port=True)}
+    ours = {strategy: where(Clustered(strategy)) for strategy in STRATEGIES}
+    by_hand = {strategy: where(Handwritten(strategy)) for strategy in BY_HAND}
+    bare = where(Handwritten("round-robin", bare=True))
+    plain = where(Plain(threads=2))
+    nginx = {"shared": where(Nginx()), "reuse-port": where(Nginx(reuse_port=True))}
     # Those that are compared are neighbours in time.
     sides = [
         *(ours["round-robin"], by_hand["round-robin"], bare, ours["least-connections"], ours["weighted"], plain),
         *(ours["ip-hash"], ours["shared"], by_hand["shared"], nginx["shared"]),
         *(ours["reuse-port"], by_hand["reuse-port"], nginx["reuse-port"]),
     ]
-    row = 2 if close else 1
     lines = []
     for connections in hello.CONNECTIONS:
         title = f"{kind}, {connections} connections"
@@ -100,12 +99,12 @@ def target_against_axum(strategy, close):
 
 def keep_alive(bench):
     """1: hello on connections that stay open."""
-    return near(bench, "keep-alive", close=False)
+    return near(bench, 1, "keep-alive", close=False)
 
 
 def new_connections(bench):
     """2: hello on a new connection each."""
-    return near(bench, "new connections", close=True)
+    return near(bench, 2, "new connections", close=True)
 
 
 def peers(bench):
@@ -288,31 +287,18 @@ def limit(bench):
 
 def apart(bench):
     """9: hello on connections that stay open, with the clients on a core of their own, the server on another."""
+    return separated(bench, 9, "keep-alive", close=False)
+
+
+def apart_new_connections(bench):
+    """10: the same on a new connection each."""
+    return separated(bench, 10, "new connections", close=True)
+
+
+def separated(bench, row, kind, close):
     if (os.cpu_count() or 1) < 2:
-        return [Line(9, "keep-alive, clients apart", "not measured: it takes two cores")]
-    plain = Plain(threads=2).apart()
-    ours = [Clustered(strategy).apart() for strategy in STRATEGIES]
-    lines = []
-    for connections in hello.CONNECTIONS:
-        title = f"keep-alive, clients on another core, {connections} connections"
-
-        def measure(side):
-            return on_fresh_server(bench, side, lambda server: hello.load(bench, side, server, connections, False))
-
-        found = bench.alternate(title, [*ours, plain], bench.rounds(6, quick=1), measure, warm_up=not bench.quick)
-        hello.keep(bench, title, found)
-        lines += [
-            Line(
-                9,
-                f"{side.strategy}, {title}: CPU a request",
-                samples("us", found[side], key="cpu"),
-                plain.name,
-                samples("us", found[plain], key="cpu"),
-                ratio_at_most=1.0,
-            )
-            for side in ours
-        ]
-    return lines
+        return [Line(row, f"{kind}, clients apart", "not measured: it takes two cores")]
+    return near(bench, row, f"{kind}, clients on another core", close, where=lambda side: side.apart())
 
 
 ROWS = {
@@ -325,6 +311,7 @@ ROWS = {
     "handoff": handoff,
     "limit": limit,
     "apart": with_wrk(9, apart),
+    "apart-new-connections": with_wrk(10, apart_new_connections),
 }
 
 
