@@ -22,7 +22,7 @@ use rustix::process::{
 
 use crate::proc::is_becoming;
 
-/// How long the end of a master waits for those whom it has killed.
+/// How long the end of a master waits for those whom it has killed, or cannot tell apart yet.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Reaps every zombie that is not `known`. Returns how many.
