@@ -16,6 +16,7 @@ mod cgroup;
 mod config;
 mod control;
 mod diagnosis;
+mod ended;
 mod executable;
 mod front;
 mod handoff;

@@ -20,19 +20,30 @@ use rustix::process::{
     pidfd_send_signal, set_child_subreaper, waitid,
 };
 
+use crate::ended::look;
 use crate::proc::is_becoming;
 
 /// How long the end of a master waits for those whom it has killed, or cannot tell apart yet.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// Reaps every zombie that is not `known`. Returns how many.
-pub(crate) fn reap(known: &HashSet<Pid>) -> usize {
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+/// Every zombie that is not `known`.
+pub(crate) fn dead(known: &HashSet<Pid>) -> Vec<Pid> {
     children()
         .into_iter()
         .filter(|pid| !known.contains(pid))
-        .filter(|pid| matches!(waitid(WaitId::Pid(*pid), options), Ok(Some(_))))
-        .count()
+        .filter(|pid| look(WaitId::Pid(*pid)).is_some())
+        .collect()
+}
+
+/// Waits for the dead, which may take the kernel seconds. Who lives is let be.
+pub(crate) fn reap(dead: &[Pid]) {
+    for pid in dead {
+        // Somebody else may have waited for it.
+        let _ = waitid(
+            WaitId::Pid(*pid),
+            WaitIdOptions::EXITED | WaitIdOptions::NOHANG,
+        );
+    }
 }
 
 /// Kills those that are left of a program whose keeper was killed, with all that detached itself. A keeper's death
@@ -103,11 +114,8 @@ fn wait_until(pid: Pid, end: Duration) {
         let mut dead = [PollFd::new(&process, PollFlags::IN)];
         let _ = poll(&mut dead, Timespec::try_from(patience).ok().as_ref());
     }
-    // Whether it is dead or not, and somebody else may have waited for it.
-    let _ = waitid(
-        WaitId::Pid(pid),
-        WaitIdOptions::EXITED | WaitIdOptions::NOHANG,
-    );
+    // Whether it is dead or not.
+    reap(&[pid]);
 }
 
 /// The author's threads may be waiting for it, so its number may be another's by now: of one that is still a child
@@ -139,7 +147,7 @@ mod tests {
     /// All other children of this process are known, whichever test they belong to.
     fn reap_only(pid: Pid) {
         let known = children().into_iter().filter(|child| *child != pid);
-        reap(&known.collect());
+        reap(&dead(&known.collect()));
     }
 
     #[test]
@@ -177,7 +185,8 @@ mod tests {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
         waitid(WaitId::Pid(ours[0]), options).unwrap();
         assert_eq!(kill_left(&but(&ours)), [], "it is dead");
-        assert_eq!(reap(&but(&ours)), 1);
+        assert_eq!(dead(&but(&ours)), ours[..1]);
+        reap(&ours);
         assert!(kept.wait().is_err(), "it was waited for");
 
         let mut last = sleep(ENV_SLOT);

@@ -10,15 +10,14 @@ use hatchery_protocol::clock::monotonic;
 use hatchery_protocol::diagnosis::Diagnosis;
 use hatchery_protocol::id::{ChildId, Seat};
 use hatchery_protocol::message::{FromChild, Gauges, ToChild, clip};
-use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_send_signal, waitid,
-};
+use rustix::process::{Pid, Signal, kill_process_group, pidfd_send_signal};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::cgroup::OomCounter;
+use crate::ended;
 use crate::ledger::Ledger;
 use crate::link::{Link, LinkReader};
 use crate::output::{Output, Tail, relay};
@@ -26,7 +25,7 @@ use crate::shell::Input;
 use crate::spawn::Newborn;
 use crate::supervisor::{Death, Event, Status};
 use crate::sys;
-use crate::thread::{how_it_ended, leave_behind};
+use crate::thread::{self, leave_behind};
 
 /// How long a process may live on without its link before that counts as a fault.
 const LINKLESS: Duration = Duration::from_secs(1);
@@ -283,11 +282,11 @@ impl Minder {
             }
         }
         let status = if self.is_thread {
-            how_it_ended(self.end.get_ref())
+            thread::how_it_ended(self.end.get_ref())
         } else {
             // Not waited for yet, so the group's number is still its own.
             let _ = kill_process_group(self.pid, Signal::KILL);
-            self.reap()
+            ended::how_it_ended(self.end.get_ref())
         };
         let hint = self.explain(status);
         let patience = match status {
@@ -315,21 +314,6 @@ impl Minder {
             last_words: self.tail.take(),
         };
         self.report(Event::Exited { child, death }).await;
-    }
-
-    fn reap(&self) -> Status {
-        let status = waitid(
-            WaitId::PidFd(self.end.as_fd()),
-            WaitIdOptions::EXITED | WaitIdOptions::NOHANG,
-        );
-        match status {
-            Ok(Some(status)) => match (status.exit_status(), status.terminating_signal()) {
-                (Some(code), _) => Status::Code(code),
-                (None, Some(signal)) => Status::Signal(signal),
-                (None, None) => Status::Unknown,
-            },
-            Ok(None) | Err(_) => Status::Unknown,
-        }
     }
 
     /// Looked up at once: another death could change the answer.

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use hatchery_protocol::clock::millis;
 use hatchery_tests::event::{count, position};
-use hatchery_tests::process::{self, kill, limit_descriptors};
+use hatchery_tests::injection::Record;
+use hatchery_tests::process::{self, Process, kill, limit_descriptors};
 use hatchery_tests::trace::{Member, News};
 use hatchery_tests::wait::LATE;
 use hatchery_tests::{Cluster, playground, step, wait};
@@ -222,18 +223,52 @@ fn nothing_leaks_in_the_master_by_replacing_workers() {
         kill(cluster.worker(slot), Signal::KILL);
         cluster.wait(step("worker-replaced").slot(slot));
     }
-    let settled = |descriptors: usize| {
+    let has = || (process::descriptors(master), process::threads(master));
+    let (descriptors, threads) = has();
+    let settled = || {
         cluster.expect("what the dead had is given back", || {
-            process::descriptors(master) <= descriptors
+            let (has, runs) = has();
+            has <= descriptors && runs <= threads
         });
     };
-    let (descriptors, threads) = (process::descriptors(master), process::threads(master));
     for slot in 0..4 {
         kill(cluster.worker(slot), Signal::KILL);
         cluster.wait_nth(step("worker-replaced").slot(slot), 2);
-        settled(descriptors);
+        settled();
     }
-    assert!(process::threads(master) <= threads);
+    cluster.stop();
+}
+
+/// The kernel may take seconds to take a dead process down, and does so in the call of whoever waits for it.
+#[test]
+fn the_control_loop_only_looks_at_the_dead() {
+    let plan = playground!().workers(2);
+    let file = plan.path("waitid");
+    let cluster = plan.start();
+    let master = cluster.master();
+    let Some(record) = Record::begin(master, "waitid,wait4", file) else {
+        return;
+    };
+    // With the worker dies what it has started, which is the master's then.
+    cluster.get("/child");
+    for pid in [cluster.worker(0), cluster.worker(1), cluster.agent()] {
+        kill(pid, Signal::KILL);
+    }
+    cluster.wait_nth("worker-replaced", 2);
+    cluster.wait_nth("agent-ready", 2);
+    cluster.expect("everybody was waited for", || {
+        let children = process::children(master);
+        children.len() == 3 && children.iter().all(Process::is_alive)
+    });
+    let calls = record.end();
+    let looks = |call: &String| call.contains("waitid(") && call.contains("WNOWAIT");
+    let ended = calls.iter().filter(|call| call.contains("CLD_KILLED"));
+    assert!(ended.count() >= 3, "{calls:#?}");
+    let waits: Vec<_> = calls
+        .iter()
+        .filter(|call| call.contains("wait") && !looks(call))
+        .collect();
+    assert!(waits.is_empty(), "{waits:#?}");
     cluster.stop();
 }
 

@@ -28,6 +28,7 @@ mod heir;
 mod measure;
 mod orders;
 mod perform;
+mod reap;
 mod reopen;
 mod rollout;
 mod run;
@@ -189,6 +190,8 @@ struct Shell {
     counters: Counters,
     /// Who measures memory at the moment.
     measuring: Option<JoinHandle<()>>,
+    /// Who waits for the dead at the moment.
+    reaping: Option<JoinHandle<()>>,
     launcher: Option<Launcher>,
     /// Until everything is this master's own: the one that it is to follow.
     heir: Option<heir::Heir>,

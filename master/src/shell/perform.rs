@@ -12,6 +12,7 @@ use hatchery_protocol::event::EventName;
 use hatchery_protocol::exit::Exit;
 use hatchery_protocol::id::{ChildId, Generation, Role, Seat};
 use hatchery_protocol::message::{ToChild, write_message};
+use rustix::process::Pid;
 
 use super::Shell;
 use super::run::say_failure;
@@ -374,12 +375,12 @@ impl Shell {
         self.exit = Some(exit);
     }
 
-    /// Lets go of a process that is gone, keeping what it counted.
-    pub(super) fn forget(&mut self, child: ChildId) {
+    /// Lets go of a process that is gone, keeping what it counted. Returns whom nobody has waited for yet.
+    pub(super) fn forget(&mut self, child: ChildId) -> Option<Pid> {
         self.forget_sockets(child);
         self.ledger().forget(child);
-        if let Some(process) = self.processes.remove(&child) {
-            self.counters.bury(child.seat.slot(), &process.gauges());
-        }
+        let process = self.processes.remove(&child)?;
+        self.counters.bury(child.seat.slot(), &process.gauges());
+        Some(process.pid)
     }
 }

@@ -281,6 +281,7 @@ fn prepare(
         served: listeners.iter().map(Served::from).collect(),
         counters: Counters::default(),
         measuring: None,
+        reaping: None,
         listeners,
         handoff,
         post,

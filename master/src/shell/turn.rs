@@ -1,10 +1,9 @@
 //! The loop: inputs to events.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 
 use hatchery_protocol::clock::{boottime, monotonic};
 use hatchery_protocol::message::{ToChild, write_message};
-use rustix::process::Pid;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
@@ -12,7 +11,6 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 use super::run::Remains;
 use super::suspension::Wakefulness;
 use super::{Input, Shell, Wish};
-use crate::orphans;
 use crate::signals::Signal;
 use crate::supervisor::{Event, SuccessorNews};
 
@@ -96,14 +94,18 @@ impl Shell {
     fn take(&mut self, input: Input) {
         match input {
             Input::Happened(event) => {
-                if let Event::Exited { child, .. } = event {
-                    self.forget(child);
-                }
-                if let Event::Successor(SuccessorNews::Gone { .. }) = event {
-                    self.successor = None;
-                    self.ledger().hand_over(false);
-                }
+                let gone = match event {
+                    Event::Exited { child, .. } => self.forget(child),
+                    Event::Successor(SuccessorNews::Gone { .. }) => {
+                        self.ledger().hand_over(false);
+                        self.successor.take().map(|successor| successor.pid)
+                    }
+                    _ => None,
+                };
                 self.happen(event);
+                if let Some(pid) = gone {
+                    self.reap_own(pid);
+                }
             }
             Input::Signalled(signal) => self.on_signal(signal),
             // A client that left before its answer is fine.
@@ -208,37 +210,5 @@ impl Shell {
         for beat in beats.collect::<Vec<_>>() {
             self.happen(beat);
         }
-    }
-
-    pub(super) fn reap_orphans(&self) {
-        if self.adopted.config.single {
-            // The children of this process are the author's, who waits for them.
-            return;
-        }
-        let known = self.own_children();
-        if self.adopted.config.program.is_some() {
-            orphans::kill_left(&known);
-        }
-        let reaped = orphans::reap(&known);
-        if reaped > 0 {
-            tracing::debug!("reaped {reaped} orphans");
-        }
-    }
-
-    /// The last look at them.
-    fn see_off_orphans(&self) {
-        if self.adopted.config.single {
-            return orphans::take_along();
-        }
-        if self.adopted.config.program.is_some() {
-            orphans::kill_all_left(&self.own_children());
-        }
-        self.reap_orphans();
-    }
-
-    fn own_children(&self) -> HashSet<Pid> {
-        let successor = self.successor.as_ref().map(|successor| successor.pid);
-        let children = self.processes.values().map(|process| process.pid);
-        children.chain(successor).collect()
     }
 }

@@ -1,13 +1,11 @@
 //! The task that goes along with a new master until that serves, or is gone.
 
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use hatchery_protocol::message::clip;
-use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_send_signal, waitid,
-};
+use rustix::process::{Pid, Signal, kill_process_group, pidfd_send_signal};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -16,6 +14,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::channel::{self, Inbox, receive};
 use super::successor::End;
 use super::wire::{FromSuccessor, ToSuccessor, VERSION};
+use crate::ended::how_it_ended;
 use crate::output::Tail;
 use crate::shell::Input;
 use crate::supervisor::{Event, Status, SuccessorNews};
@@ -114,7 +113,7 @@ impl Attendant {
         inputs: mpsc::Sender<Input>,
     ) {
         let why = self.accompany(&inputs).await;
-        let status = self.reap();
+        let status = how_it_ended(self.pidfd.get_ref());
         let _ = timeout(LAST_WORDS, async {
             for relay in &mut relays {
                 let _ = relay.await;
@@ -272,18 +271,6 @@ impl Attendant {
             if let Ok(child) = sys::readable(child) {
                 let _ = timeout(LEAVE, child.readable()).await;
             }
-        }
-    }
-
-    fn reap(&self) -> Status {
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-        match waitid(WaitId::PidFd(self.pidfd.get_ref().as_fd()), options) {
-            Ok(Some(status)) => match (status.exit_status(), status.terminating_signal()) {
-                (Some(code), _) => Status::Code(code),
-                (None, Some(signal)) => Status::Signal(signal),
-                (None, None) => Status::Unknown,
-            },
-            Ok(None) | Err(_) => Status::Unknown,
         }
     }
 }
