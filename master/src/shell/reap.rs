@@ -23,14 +23,14 @@ impl Shell {
             orphans::kill_left(&known);
         }
         if !self.is_reaping() {
-            self.reap(orphans::dead(&known));
+            self.reap(&orphans::dead(&known));
         }
     }
 
     /// Waits for a child that was let go of. While others are waited for it is left for the next look.
     pub(super) fn reap_own(&mut self, pid: Pid) {
         if !self.adopted.config.single && !self.is_reaping() {
-            self.reap(vec![pid]);
+            self.reap(&[pid]);
         }
     }
 
@@ -39,15 +39,15 @@ impl Shell {
         reaping.is_some_and(|reaping| !reaping.is_finished())
     }
 
-    fn reap(&mut self, dead: Vec<Pid>) {
+    fn reap(&mut self, dead: &[Pid]) {
         if dead.is_empty() {
             return;
         }
-        let others = dead.clone();
-        match beside(move || orphans::reap(&others)) {
+        let theirs = dead.to_vec();
+        match beside(move || orphans::reap(&theirs)) {
             Ok(reaping) => self.reaping = Some(reaping),
             // The dead count, too, where the number of threads is limited: they may be what is in the way.
-            Err(_) => orphans::reap(&dead),
+            Err(_) => orphans::reap(dead),
         }
     }
 

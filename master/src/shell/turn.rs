@@ -94,14 +94,14 @@ impl Shell {
     fn take(&mut self, input: Input) {
         match input {
             Input::Happened(event) => {
-                let gone = match event {
-                    Event::Exited { child, .. } => self.forget(child),
-                    Event::Successor(SuccessorNews::Gone { .. }) => {
-                        self.ledger().hand_over(false);
-                        self.successor.take().map(|successor| successor.pid)
-                    }
-                    _ => None,
-                };
+                let mut gone = None;
+                if let Event::Exited { child, .. } = event {
+                    gone = self.forget(child);
+                }
+                if let Event::Successor(SuccessorNews::Gone { .. }) = event {
+                    gone = self.successor.take().map(|successor| successor.pid);
+                    self.ledger().hand_over(false);
+                }
                 self.happen(event);
                 if let Some(pid) = gone {
                     self.reap_own(pid);
