@@ -10,13 +10,12 @@ use axum::Router;
 use hatchery_protocol::boot::HttpLimits;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use crate::client::ClientInfo;
 use crate::patience::{Limits, Patience};
 use crate::service::Service;
-use crate::stream::Tracked;
+use crate::stream::{Tracked, Wire};
 use crate::tracker::{Guard, Phase, Waiting};
 
 /// How long an HTTP/2 client that has nothing under way may take to acknowledge the GOAWAY. It is polite
@@ -36,27 +35,20 @@ pub(crate) struct Arrival {
 /// How HTTP is spoken; the same for every connection.
 #[derive(Debug)]
 pub(crate) struct Http {
-    builder: auto::Builder<TokioExecutor>,
+    reading_on: auto::Builder<TokioExecutor>,
+    /// For streams that tell when a client leaves: hyper does not read while a request is answered.
+    telling: auto::Builder<TokioExecutor>,
     patience: Limits,
 }
 
 impl Http {
     pub(crate) fn new(limits: &HttpLimits) -> Self {
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        let header_size = limits.max_header_size;
-        builder
-            .http1()
-            // The limit is kept by `Patience`.
-            .header_read_timeout(None)
-            .max_buf_size(usize::try_from(header_size).unwrap_or(usize::MAX));
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .max_header_list_size(header_size)
-            // Extended CONNECT (RFC 8441) is how a WebSocket comes over HTTP/2.
-            .enable_connect_protocol();
+        let reading_on = builder(limits);
+        let mut telling = reading_on.clone();
+        telling.http1().half_close(true);
         Self {
-            builder,
+            reading_on,
+            telling,
             patience: Limits {
                 header: limits.header_timeout,
                 idle: limits.idle_timeout,
@@ -72,7 +64,7 @@ impl Http {
     /// Serves `stream` until it is closed, upgraded, or cut off by the tracker's phase.
     pub(crate) async fn serve<I>(self: Arc<Self>, stream: I, arrival: Arrival, router: Router)
     where
-        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        I: Wire,
     {
         let Arrival {
             guard,
@@ -82,7 +74,12 @@ impl Http {
         let connection = Arc::clone(guard.connection());
         let service = Service::new(router, Arc::clone(&connection), client);
         let stream = TokioIo::new(Tracked::new(stream, guard));
-        let serving = self.builder.serve_connection_with_upgrades(stream, service);
+        let builder = if I::TELLS {
+            &self.telling
+        } else {
+            &self.reading_on
+        };
+        let serving = builder.serve_connection_with_upgrades(stream, service);
         let mut serving = pin!(serving);
         let mut patience = pin!(Patience::since(since, self.patience));
         let mut watched = None;
@@ -131,5 +128,24 @@ impl Http {
     }
 }
 
+fn builder(limits: &HttpLimits) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    let header_size = limits.max_header_size;
+    builder
+        .http1()
+        // The limit is kept by `Patience`.
+        .header_read_timeout(None)
+        .max_buf_size(usize::try_from(header_size).unwrap_or(usize::MAX));
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(header_size)
+        // Extended CONNECT (RFC 8441) is how a WebSocket comes over HTTP/2.
+        .enable_connect_protocol();
+    builder
+}
+
+#[cfg(test)]
+mod hang_up;
 #[cfg(test)]
 mod tests;

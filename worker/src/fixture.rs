@@ -22,7 +22,7 @@ use crate::accept::{Accept, Accepted};
 use crate::drain::drain;
 use crate::opening::Opening;
 use crate::server::{Listener, Server};
-use crate::stream::Socket;
+use crate::stream::{Socket, Wire};
 
 pub(crate) const LAME_DUCK: Duration = Duration::from_secs(2);
 pub(crate) const LIMITS: HttpLimits = HttpLimits {
@@ -64,6 +64,8 @@ fn accepted(stream: DuplexStream) -> Accepted<DuplexStream> {
 pub(crate) const CLIENT: &str = "192.0.2.1:1111";
 /// Where they connect to.
 pub(crate) const HERE: &str = "192.0.2.2:80";
+
+impl Wire for DuplexStream {}
 
 impl Socket for DuplexStream {
     fn peer_address(&self) -> Option<SocketAddr> {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::routing::future::RouteFuture;
 use http::header::CONNECTION;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
@@ -64,7 +64,10 @@ impl hyper::service::Service<Request<Incoming>> for Service {
         // The empty body is the one body that axum makes without an allocation.
         let mut request = request.map(|body| {
             if body.is_end_stream() {
+                connection.request_over();
                 Body::empty()
+            } else if http1 {
+                Body::new(Upload::new(body, Arc::clone(connection)))
             } else {
                 Body::new(body)
             }
@@ -146,6 +149,49 @@ impl Drop for InFlight {
             self.connection.desk().remove(ticket);
         }
         self.connection.request_ended();
+    }
+}
+
+/// The body of an HTTP/1 request, which says when it has been read or given up.
+#[derive(Debug)]
+struct Upload {
+    body: Incoming,
+    connection: Arc<Connection>,
+}
+
+impl Upload {
+    const fn new(body: Incoming, connection: Arc<Connection>) -> Self {
+        Self { body, connection }
+    }
+}
+
+impl http_body::Body for Upload {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if frame.is_none() {
+            self.connection.request_over();
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        self.connection.request_over();
     }
 }
 

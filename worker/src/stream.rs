@@ -5,11 +5,12 @@ use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hatchery_protocol::boot::Family;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use rustix::net::{RecvFlags, recv};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::tracker::{Guard, Phase, Waiting};
@@ -17,8 +18,27 @@ use crate::tracker::{Guard, Phase, Waiting};
 /// How many bytes are written as one buffer at the most, in whatever pieces they come.
 const JOINED: usize = 4096;
 
+/// A stream on which HTTP is spoken.
+pub(crate) trait Wire: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// Whether [`poll_unread`](Self::poll_unread) says anything.
+    const TELLS: bool = false;
+
+    /// What the client has sent and nobody has read, without reading it. Pending: nothing yet.
+    fn poll_unread(&mut self, _: &mut Context<'_>) -> Poll<io::Result<Unread>> {
+        Poll::Pending
+    }
+}
+
+/// What comes next when a stream is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unread {
+    Bytes,
+    /// The client sends no more.
+    End,
+}
+
 /// A stream whose ends have addresses.
-pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+pub(crate) trait Socket: Wire {
     /// The other end's, where it has an IP address.
     fn peer_address(&self) -> Option<SocketAddr>;
 
@@ -190,6 +210,38 @@ impl AsyncWrite for Stream {
     }
 }
 
+impl Wire for Stream {
+    const TELLS: bool = true;
+
+    fn poll_unread(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Unread>> {
+        loop {
+            let looked = match &self.kind {
+                Kind::Tcp(stream) => {
+                    ready!(stream.poll_read_ready(cx))?;
+                    stream.try_io(Interest::READABLE, || peek(stream))
+                }
+                Kind::Unix(stream) => {
+                    ready!(stream.poll_read_ready(cx))?;
+                    stream.try_io(Interest::READABLE, || peek(stream))
+                }
+            };
+            // What the runtime knew was out of date. Now it knows better.
+            if !matches!(&looked, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
+                return Poll::Ready(looked);
+            }
+        }
+    }
+}
+
+fn peek(socket: impl AsFd) -> io::Result<Unread> {
+    let (read, _) = recv(socket, &mut [0], RecvFlags::PEEK | RecvFlags::DONTWAIT)?;
+    Ok(if read == 0 {
+        Unread::End
+    } else {
+        Unread::Bytes
+    })
+}
+
 impl AsFd for Stream {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match &self.kind {
@@ -217,11 +269,17 @@ pub(crate) struct Tracked<I> {
     // Before the guard, so that the descriptor is closed when the connection no longer counts.
     stream: I,
     guard: Guard,
+    /// Whether bytes are known to wait, before whatever comes after them.
+    unread: bool,
 }
 
 impl<I> Tracked<I> {
     pub(crate) const fn new(stream: I, guard: Guard) -> Self {
-        Self { stream, guard }
+        Self {
+            stream,
+            guard,
+            unread: false,
+        }
     }
 
     fn check(&self, who: Waiting, cx: &Context<'_>) -> io::Result<()> {
@@ -246,6 +304,28 @@ impl<I> Tracked<I> {
     }
 }
 
+impl<I: Wire> Tracked<I> {
+    /// A client that leaves before it has its answer takes its request along. hyper notices that by reading on while the request is
+    /// answered, for which it makes a buffer of 8 KiB each time, whether or not there is anything to wait for. Where the stream can
+    /// tell, hyper leaves it alone, and this is called when there is nothing to be written.
+    fn notice_hang_up(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.unread || !self.guard.connection().owes_the_answer_only() {
+            return Ok(());
+        }
+        match self.stream.poll_unread(cx)? {
+            Poll::Ready(Unread::End) => Err(io::Error::new(
+                io::ErrorKind::ConnectionAborted,
+                "the client has left without its answer",
+            )),
+            Poll::Ready(Unread::Bytes) => {
+                self.unread = true;
+                Ok(())
+            }
+            Poll::Pending => Ok(()),
+        }
+    }
+}
+
 impl Tracked<Stream> {
     /// The connection itself, which goes on when this is dropped, and counts no more.
     ///
@@ -257,13 +337,14 @@ impl Tracked<Stream> {
     }
 }
 
-impl<I: AsyncRead + Unpin> AsyncRead for Tracked<I> {
+impl<I: Wire> AsyncRead for Tracked<I> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.check(Waiting::Reader, cx)?;
+        self.unread = false;
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
         if read.is_ready() && buf.filled().len() > before {
@@ -273,7 +354,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for Tracked<I> {
     }
 }
 
-impl<I: AsyncWrite + Unpin> AsyncWrite for Tracked<I> {
+impl<I: Wire> AsyncWrite for Tracked<I> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -302,6 +383,9 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Tracked<I> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.check(Waiting::Writer, cx)?;
+        if I::TELLS {
+            self.notice_hang_up(cx)?;
+        }
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 

@@ -97,6 +97,7 @@ impl Tracker {
             turn: AtomicU64::new(0),
             requests: AtomicU32::new(0),
             header_begun: AtomicBool::new(true),
+            request_over: AtomicBool::new(false),
             h2: AtomicBool::new(false),
             upgraded: AtomicBool::new(false),
             desk: Desk::default(),
@@ -167,6 +168,8 @@ pub(crate) struct Connection {
     requests: AtomicU32,
     /// Whether a part of a header is here. Written by the connection's own task only.
     header_begun: AtomicBool,
+    /// Whether the body of the last request has been read, or will not be; of HTTP/1 only.
+    request_over: AtomicBool,
     h2: AtomicBool,
     upgraded: AtomicBool,
     desk: Desk,
@@ -279,8 +282,22 @@ impl Connection {
         let requests = self.requests.load(Relaxed);
         self.requests.store(requests.saturating_add(1), Relaxed);
         self.header_begun.store(false, Relaxed);
+        self.request_over.store(false, Relaxed);
         self.turn.fetch_add(Turn::EVENT + Turn::REQUEST, Relaxed);
         self.tracker.gauges.request_begun();
+    }
+
+    /// Nothing more of the request is expected.
+    pub(crate) fn request_over(&self) {
+        self.request_over.store(true, Relaxed);
+    }
+
+    /// Whether all that is to come on this connection is an answer of the server's.
+    pub(crate) fn owes_the_answer_only(&self) -> bool {
+        self.request_over.load(Relaxed)
+            && !self.turn().is_waiting()
+            && !self.is_h2()
+            && !self.is_upgraded()
     }
 
     /// A response is handed over whole, or given up.

@@ -4,6 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use crate::stream::Wire;
 use crate::through::write_through;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 
@@ -73,6 +74,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Ahead<S> {
         Poll::Ready(Ok(()))
     }
 }
+
+impl<S: Wire> Wire for Ahead<S> {}
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Ahead<S> {
     write_through!(stream);

@@ -12,6 +12,7 @@ use std::task::{Context, Waker};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::server::TlsStream;
 
+use crate::stream::Wire;
 use crate::through::{read_through, write_through};
 use crate::tracker::{Connection, Phase};
 
@@ -38,6 +39,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drop for Parting<S> {
         }
     }
 }
+
+/// Whether what comes next is the end is not to be told without decrypting it.
+impl<S: Wire> Wire for Parting<S> {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Parting<S> {
     read_through!(stream);
