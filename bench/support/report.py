@@ -152,5 +152,8 @@ def machine():
         info["processor"] = models[0]
     total = Path("/proc/meminfo").read_text().splitlines()[0].split()[1]
     info["memory"] = f"{int(total) * 1024 / 1e9:.1f} GB"
+    sessions = Path("/proc/sys/kernel/sched_autogroup_enabled")
+    if sessions.exists():
+        info["kernel.sched_autogroup_enabled"] = sessions.read_text().strip()
     info["load average before"] = " ".join(f"{load:.2f}" for load in os.getloadavg())
     return info
