@@ -293,7 +293,11 @@ async fn tell(inputs: &mpsc::Sender<Input>, news: SuccessorNews) {
 mod tests {
     use std::process::Command;
 
+    use rustix::process::WaitId;
+
     use super::*;
+    use crate::ended::look;
+    use crate::orphans::reap;
     use crate::spawn::create;
 
     /// Whose disk does not answer, or whose `main` waits: the old master must not wait with it for ever.
@@ -322,7 +326,7 @@ mod tests {
         };
         let expected = "it did not say within 30 s that it can take over: is it this application?";
         assert_eq!(reason, expected);
-        let gone = rustix::process::test_kill_process(pid);
-        assert_eq!(gone, Err(rustix::io::Errno::SRCH), "nobody is left");
+        assert!(look(WaitId::Pid(pid)).is_some(), "it is dead");
+        reap(&[pid]);
     }
 }
