@@ -102,10 +102,11 @@ impl Shell {
                     gone = self.successor.take().map(|successor| successor.pid);
                     self.ledger().hand_over(false);
                 }
-                self.happen(event);
+                // First, where the number of processes is limited: the dead count until then.
                 if let Some(pid) = gone {
                     self.reap_own(pid);
                 }
+                self.happen(event);
             }
             Input::Signalled(signal) => self.on_signal(signal),
             // A client that left before its answer is fine.
