@@ -93,6 +93,13 @@ async fn in_time<T>(what: impl Future<Output = T>) -> T {
     timeout(PATIENCE, what).await.expect("time is over")
 }
 
+/// Lets the server see what has arrived: each turn of the runtime looks.
+async fn turns() {
+    for _ in 0..16 {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// Says that it was begun, and that it was dropped.
 #[derive(Clone, Default)]
 struct Witness {
@@ -137,8 +144,8 @@ const REQUESTS: [&str; 3] = [
     "GET /stream HTTP/1.1\r\nHost: test\r\n\r\n",
 ];
 
-#[tokio::test]
-async fn whoever_leaves_takes_the_request_along() {
+/// Each of them loses its request when its client leaves in this way.
+async fn expect_taken_along<F: Future>(leave: impl Fn(Stream) -> F) {
     for family in [Family::Tcp, Family::Unix] {
         for request in REQUESTS {
             let witness = Witness::default();
@@ -146,28 +153,26 @@ async fn whoever_leaves_takes_the_request_along() {
             let mut client = served.connect(family).await;
             client.write_all(request.as_bytes()).await.unwrap();
             in_time(witness.begun.notified()).await;
-            drop(client);
+            let _left = leave(client).await;
             in_time(witness.dropped.notified()).await;
             served.nobody_is_left().await;
         }
     }
 }
 
+#[tokio::test]
+async fn whoever_leaves_takes_the_request_along() {
+    expect_taken_along(|client| async { drop(client) }).await;
+}
+
 /// It has nothing more to say, which is how many clients leave.
 #[tokio::test]
 async fn whoever_stops_writing_has_left() {
-    for family in [Family::Tcp, Family::Unix] {
-        for request in REQUESTS {
-            let witness = Witness::default();
-            let served = serve(never(&witness));
-            let mut client = served.connect(family).await;
-            client.write_all(request.as_bytes()).await.unwrap();
-            in_time(witness.begun.notified()).await;
-            client.shutdown().await.unwrap();
-            in_time(witness.dropped.notified()).await;
-            served.nobody_is_left().await;
-        }
-    }
+    expect_taken_along(|mut client| async {
+        client.shutdown().await.unwrap();
+        client
+    })
+    .await;
 }
 
 /// Its answer was ready when it was asked for.
@@ -211,18 +216,48 @@ async fn half_a_body_is_an_error_of_the_body() {
     }
 }
 
+/// A handler may do something else first, and is told by the body then.
+#[tokio::test]
+async fn whoever_leaves_before_its_body_is_asked_for_is_noticed_then() {
+    for family in [Family::Tcp, Family::Unix] {
+        let (begun, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let failed = Arc::new(Notify::new());
+        let upload = {
+            let (begun, go) = (Arc::clone(&begun), Arc::clone(&go));
+            let failed = Arc::clone(&failed);
+            move |body: Body| async move {
+                begun.notify_one();
+                go.notified().await;
+                if body.into_data_stream().next().await.unwrap().is_err() {
+                    failed.notify_one();
+                }
+            }
+        };
+        let served = serve(Router::new().route("/", post(upload)));
+        let mut client = served.connect(family).await;
+        let request = b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\n\r\n";
+        client.write_all(request).await.unwrap();
+        in_time(begun.notified()).await;
+        drop(client);
+        turns().await;
+        go.notify_one();
+        in_time(failed.notified()).await;
+        served.nobody_is_left().await;
+    }
+}
+
 /// The next request is no end, whether it came with the first one or while that waits.
 #[tokio::test]
 async fn requests_may_come_before_their_turn() {
     let request = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n";
     for family in [Family::Tcp, Family::Unix] {
         for at_once in [true, false] {
-            let (begun, turns) = (Arc::new(Notify::new()), Arc::new(Semaphore::new(0)));
+            let (begun, permits) = (Arc::new(Notify::new()), Arc::new(Semaphore::new(0)));
             let answer = {
-                let (begun, turns) = (Arc::clone(&begun), Arc::clone(&turns));
+                let (begun, permits) = (Arc::clone(&begun), Arc::clone(&permits));
                 move || async move {
                     begun.notify_one();
-                    turns.acquire().await.unwrap().forget();
+                    permits.acquire().await.unwrap().forget();
                     "answer"
                 }
             };
@@ -236,9 +271,10 @@ async fn requests_may_come_before_their_turn() {
                 in_time(begun.notified()).await;
                 client.write_all(request).await.unwrap();
             }
-            turns.add_permits(1);
+            turns().await;
+            permits.add_permits(1);
             in_time(begun.notified()).await;
-            turns.add_permits(1);
+            permits.add_permits(1);
             let mut answers = Vec::new();
             let both = async {
                 while answers.windows(6).filter(|six| six == b"answer").count() < 2 {
