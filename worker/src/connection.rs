@@ -35,20 +35,21 @@ pub(crate) struct Arrival {
 /// How HTTP is spoken; the same for every connection.
 #[derive(Debug)]
 pub(crate) struct Http {
-    reading_on: auto::Builder<TokioExecutor>,
-    /// For streams that tell when a client leaves: hyper does not read while a request is answered.
-    telling: auto::Builder<TokioExecutor>,
+    /// hyper reads on while a request is answered, and so notices when a client leaves.
+    on_stream: auto::Builder<TokioExecutor>,
+    /// For sockets, which tell when a client leaves: hyper does not read while a request is answered.
+    on_socket: auto::Builder<TokioExecutor>,
     patience: Limits,
 }
 
 impl Http {
     pub(crate) fn new(limits: &HttpLimits) -> Self {
-        let reading_on = builder(limits);
-        let mut telling = reading_on.clone();
-        telling.http1().half_close(true);
+        let on_stream = builder(limits);
+        let mut on_socket = on_stream.clone();
+        on_socket.http1().half_close(true);
         Self {
-            reading_on,
-            telling,
+            on_stream,
+            on_socket,
             patience: Limits {
                 header: limits.header_timeout,
                 idle: limits.idle_timeout,
@@ -74,10 +75,10 @@ impl Http {
         let connection = Arc::clone(guard.connection());
         let service = Service::new(router, Arc::clone(&connection), client);
         let stream = TokioIo::new(Tracked::new(stream, guard));
-        let builder = if I::TELLS {
-            &self.telling
+        let builder = if I::IS_SOCKET {
+            &self.on_socket
         } else {
-            &self.reading_on
+            &self.on_stream
         };
         let serving = builder.serve_connection_with_upgrades(stream, service);
         let mut serving = pin!(serving);

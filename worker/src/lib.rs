@@ -25,6 +25,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod accept;
+mod ahead;
 mod client;
 mod connection;
 mod context;

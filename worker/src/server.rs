@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::RawStream;
 use crate::accept::{self, Accept, Accepted};
+use crate::ahead::Ahead;
 use crate::client::ClientInfo;
 use crate::connection::{Arrival, Http};
 use crate::listeners::Claims;
@@ -140,11 +141,9 @@ impl Server {
             };
             let (http, router) = (Arc::clone(&http), router.clone());
             match served.and_then(|served| served.opening.as_ref()) {
-                None => tokio::spawn(http.serve(stream, arrival, router)),
-                Some(opening) => {
-                    tokio::spawn(Arc::clone(opening).serve(http, stream, arrival, router))
-                }
-            };
+                None => spawn(http.serve(Ahead::new(stream), arrival, router)),
+                Some(opening) => spawn(Arc::clone(opening).serve(http, stream, arrival, router)),
+            }
         }
     }
 
@@ -165,4 +164,10 @@ impl Server {
             let _ = accepting.await;
         }
     }
+}
+
+/// Lets a connection be served. Its future is of several kilobytes, and the runtime moves what it is given
+/// eight times from its start to its end: what it is given is where the future is.
+fn spawn(serving: impl Future<Output = ()> + Send + 'static) {
+    tokio::spawn(Box::pin(serving));
 }

@@ -20,10 +20,11 @@ const JOINED: usize = 4096;
 
 /// A stream on which HTTP is spoken.
 pub(crate) trait Wire: AsyncRead + AsyncWrite + Unpin + Send + 'static {
-    /// Whether [`poll_unread`](Self::poll_unread) says anything.
-    const TELLS: bool = false;
+    /// Whether this is a socket, with no protocol between it and HTTP.
+    const IS_SOCKET: bool = false;
 
-    /// What the client has sent and nobody has read, without reading it. Pending: nothing yet.
+    /// What the client has sent and nobody has read, without reading it. Pending: nothing yet, or nothing that
+    /// can be told, if this is no socket.
     fn poll_unread(&mut self, _: &mut Context<'_>) -> Poll<io::Result<Unread>> {
         Poll::Pending
     }
@@ -211,7 +212,7 @@ impl AsyncWrite for Stream {
 }
 
 impl Wire for Stream {
-    const TELLS: bool = true;
+    const IS_SOCKET: bool = true;
 
     fn poll_unread(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Unread>> {
         loop {
@@ -305,9 +306,10 @@ impl<I> Tracked<I> {
 }
 
 impl<I: Wire> Tracked<I> {
-    /// A client that leaves before it has its answer takes its request along. hyper notices that by reading on while the request is
-    /// answered, for which it makes a buffer of 8 KiB each time, whether or not there is anything to wait for. Where the stream can
-    /// tell, hyper leaves it alone, and this is called when there is nothing to be written.
+    /// A client that leaves before it has its answer takes its request along. hyper notices that by reading on
+    /// while the request is answered, for which it makes a buffer of 8 KiB each time, whether or not there is
+    /// anything to wait for. hyper leaves a socket alone, and this is called when there is nothing to be
+    /// written.
     fn notice_hang_up(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         if self.unread || !self.guard.connection().owes_the_answer_only() {
             return Ok(());
@@ -383,7 +385,7 @@ impl<I: Wire> AsyncWrite for Tracked<I> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.check(Waiting::Writer, cx)?;
-        if I::TELLS {
+        if I::IS_SOCKET {
             self.notice_hang_up(cx)?;
         }
         Pin::new(&mut self.stream).poll_flush(cx)
@@ -391,6 +393,10 @@ impl<I: Wire> AsyncWrite for Tracked<I> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.check(Waiting::Writer, cx)?;
+        // What the server shuts down it drops at once, and the close of a socket tells the client the same.
+        if I::IS_SOCKET && !self.guard.connection().is_upgraded() {
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

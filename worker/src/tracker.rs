@@ -7,7 +7,6 @@
 //! A change of phase costs a walk over all connections; a request costs one relaxed load. Tasks leave
 //! their waker here once instead of polling a channel on every turn.
 
-use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,6 +16,7 @@ use std::time::Duration;
 use hatchery_protocol::child::gauge::{GaugeCells, Work};
 use hatchery_protocol::clock::coarse;
 use hatchery_protocol::diagnosis::RequestInFlight;
+use slab::Slab;
 use tokio::sync::Notify;
 
 use crate::desk::Desk;
@@ -43,14 +43,8 @@ pub(crate) struct Tracker {
     /// How many requests a connection may bring.
     max_requests: Option<NonZeroU32>,
     gauges: Arc<GaugeCells>,
-    open: Mutex<Open>,
+    open: Mutex<Slab<Arc<Connection>>>,
     emptied: Notify,
-}
-
-#[derive(Debug, Default)]
-struct Open {
-    next: u64,
-    connections: HashMap<u64, Arc<Connection>>,
 }
 
 impl Tracker {
@@ -80,17 +74,13 @@ impl Tracker {
         // Whoever registers a waker from now on does so under this lock, and sees the phase after it.
         let wakers: Vec<Waker> = {
             let open = self.lock();
-            let connections = open.connections.values();
-            connections.flat_map(|c| c.wakers()).collect()
+            open.iter().flat_map(|(_, c)| c.wakers()).collect()
         };
         wakers.into_iter().for_each(Waker::wake);
     }
 
     /// Counts a connection in; it counts until the guard is dropped.
     pub(crate) fn track(self: &Arc<Self>, listener: usize, place: Place) -> Guard {
-        let mut open = self.lock();
-        let key = open.next;
-        open.next += 1;
         let connection = Arc::new(Connection {
             tracker: Arc::clone(self),
             wakers: Mutex::default(),
@@ -102,8 +92,7 @@ impl Tracker {
             upgraded: AtomicBool::new(false),
             desk: Desk::default(),
         });
-        open.connections.insert(key, Arc::clone(&connection));
-        drop(open);
+        let key = self.lock().insert(Arc::clone(&connection));
         self.gauges.connection_opened(listener);
         Guard {
             key,
@@ -118,7 +107,7 @@ impl Tracker {
             let mut emptied = std::pin::pin!(self.emptied.notified());
             // Before the look, so that an emptying between the look and the wait is not missed.
             emptied.as_mut().enable();
-            if self.lock().connections.is_empty() {
+            if self.lock().is_empty() {
                 return;
             }
             emptied.await;
@@ -127,10 +116,10 @@ impl Tracker {
 
     /// How many connections are open.
     pub(crate) fn len(&self) -> usize {
-        self.lock().connections.len()
+        self.lock().len()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Open> {
+    fn lock(&self) -> MutexGuard<'_, Slab<Arc<Connection>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -143,7 +132,7 @@ impl Work for Tracker {
             requests.sort_by_key(|request| std::cmp::Reverse(request.age));
             requests.truncate(most);
         };
-        for connection in self.lock().connections.values() {
+        for (_, connection) in self.lock().iter() {
             connection.describe(now, &mut requests);
             // However many there are, they are never all in memory.
             if requests.len() > 8 * most {
@@ -340,7 +329,7 @@ impl Connection {
 /// Keeps a connection counted. Lives beside its stream, wherever that goes.
 #[derive(Debug)]
 pub(crate) struct Guard {
-    key: u64,
+    key: usize,
     connection: Arc<Connection>,
     _place: Place,
 }
@@ -355,8 +344,8 @@ impl Drop for Guard {
     fn drop(&mut self) {
         let tracker = &self.connection.tracker;
         let mut open = tracker.lock();
-        open.connections.remove(&self.key);
-        let is_last = open.connections.is_empty();
+        open.try_remove(self.key);
+        let is_last = open.is_empty();
         drop(open);
         tracker.gauges.connection_closed();
         if is_last {

@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use super::*;
 use crate::accept::{Accept, Accepted};
 use crate::fixture::Fixture;
+use crate::opening::Opening;
 use crate::stream::Stream;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -46,7 +47,10 @@ struct Served {
 }
 
 fn serve(router: Router) -> Served {
-    let mut fixture = Fixture::new(router);
+    listen(Fixture::new(router))
+}
+
+fn listen(mut fixture: Fixture) -> Served {
     let (sockets, queue) = unbounded_channel();
     fixture.server.listen(Sockets(queue));
     Served { fixture, sockets }
@@ -163,6 +167,22 @@ async fn expect_taken_along<F: Future>(leave: impl Fn(Stream) -> F) {
 #[tokio::test]
 async fn whoever_leaves_takes_the_request_along() {
     expect_taken_along(|client| async { drop(client) }).await;
+}
+
+/// What came ahead with the header that is taken off is no client that is still there.
+#[tokio::test]
+async fn whoever_leaves_behind_a_proxy_takes_the_request_along() {
+    for request in REQUESTS {
+        let witness = Witness::default();
+        let served = listen(Fixture::with_opening(never(&witness), Opening::proxied()));
+        let mut client = served.connect(Family::Tcp).await;
+        let sent = format!("PROXY UNKNOWN\r\n{request}");
+        client.write_all(sent.as_bytes()).await.unwrap();
+        in_time(witness.begun.notified()).await;
+        drop(client);
+        in_time(witness.dropped.notified()).await;
+        served.nobody_is_left().await;
+    }
 }
 
 /// It has nothing more to say, which is how many clients leave.

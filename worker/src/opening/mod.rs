@@ -3,7 +3,6 @@
 //! All of it happens within the time for the first header, on a connection that counts from when it was
 //! accepted. A listener that asks for neither has no opening, and its connections pass through none of this.
 
-mod ahead;
 mod proxy;
 
 use std::future::{Future, poll_fn};
@@ -17,7 +16,7 @@ use hatchery_protocol::child::BoxError;
 use hatchery_protocol::secret::Secret;
 use tokio::time::timeout_at;
 
-use self::ahead::Ahead;
+use crate::ahead::Ahead;
 use crate::connection::{Arrival, Http};
 use crate::stream::Socket;
 #[cfg(feature = "tls")]
@@ -139,6 +138,18 @@ impl Opening {
             };
         }
         Some(Opened::Plain(stream))
+    }
+}
+
+#[cfg(test)]
+impl Opening {
+    /// A PROXY protocol header and nothing else.
+    pub(crate) const fn proxied() -> Self {
+        Self {
+            proxy: true,
+            #[cfg(feature = "tls")]
+            tls: None,
+        }
     }
 }
 

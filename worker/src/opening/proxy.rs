@@ -9,7 +9,7 @@ use hatchery_protocol::proxy::{HeaderError, Proxied, parse};
 use thiserror::Error;
 use tokio::io::AsyncRead;
 
-use super::ahead::Ahead;
+use crate::ahead::Ahead;
 
 /// Why there is no header.
 #[derive(Debug, Error)]

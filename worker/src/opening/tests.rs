@@ -15,12 +15,7 @@ const HEADER: &str = "PROXY TCP4 198.51.100.7 203.0.113.9 5000 443\r\n";
 const BUDGET: Duration = Duration::from_secs(10);
 
 fn proxied() -> Fixture {
-    let opening = Opening {
-        proxy: true,
-        #[cfg(feature = "tls")]
-        tls: None,
-    };
-    Fixture::with_opening(router(), opening)
+    Fixture::with_opening(router(), Opening::proxied())
 }
 
 fn router() -> Router {
