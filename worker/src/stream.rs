@@ -393,10 +393,8 @@ impl<I: Wire> AsyncWrite for Tracked<I> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.check(Waiting::Writer, cx)?;
-        // What the server shuts down it drops at once, and the close of a socket tells the client the same.
-        if I::IS_SOCKET && !self.guard.connection().is_upgraded() {
-            return Poll::Ready(Ok(()));
-        }
+        // Also right before the close: without it a client that has sent something unread is reset, and does not
+        // see the end of its answer.
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
