@@ -63,7 +63,7 @@ impl Handed {
         closings: Option<Arc<Notify>>,
     ) -> io::Result<Self> {
         let mut handed = Self {
-            lane: watched(lane, Interest::READABLE | Interest::WRITABLE)?,
+            lane: watched(lane, Interest::READABLE)?,
             families,
             gauges,
             closings,
@@ -158,6 +158,17 @@ impl Handed {
         None
     }
 
+    /// Waits until the lane takes receipts again.
+    ///
+    /// By a descriptor that lives as long as that takes. A lane that is always watched for room wakes its worker up
+    /// for each receipt that the master has read: between processes of one host that makes room.
+    async fn room(&self) -> io::Result<()> {
+        let same = self.lane.get_ref().try_clone()?;
+        let exit = watched(same, Interest::WRITABLE)?;
+        exit.writable().await?.retain_ready();
+        Ok(())
+    }
+
     /// Waits until there is something to confirm.
     async fn changed(&mut self) -> io::Result<()> {
         tokio::select! {
@@ -205,9 +216,7 @@ impl Accept for Handed {
             if self.receipts.is_empty() {
                 self.changed().await?;
             } else if !self.send_receipts()? {
-                let writable = self.lane.writable().await;
-                writable?.clear_ready();
-                self.send_receipts()?;
+                self.room().await?;
             }
         }
     }
@@ -229,4 +238,59 @@ fn is_gone(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::fd::AsRawFd as _;
+
+    use hatchery_protocol::handoff::{lane, receive_receipt};
+
+    use super::*;
+    use crate::fixture::settle;
+
+    /// Whether an epoll of this process is told when there is room in that socket (proc(5), fdinfo).
+    fn is_watched_for_room(number: i32) -> bool {
+        const EPOLLOUT: u32 = 4;
+        let line = format!("tfd: {number:>8} events:");
+        let told = |info: String| {
+            let (_, rest) = info.split_once(&line)?;
+            let events = rest.split_ascii_whitespace().next()?;
+            Some(u32::from_str_radix(events, 16).unwrap())
+        };
+        fs::read_dir("/proc/self/fdinfo")
+            .unwrap()
+            // Other tests close theirs meanwhile.
+            .filter_map(|entry| fs::read_to_string(entry.ok()?.path()).ok())
+            .filter_map(told)
+            .any(|events| events & EPOLLOUT != 0)
+    }
+
+    #[tokio::test]
+    async fn a_full_lane_is_waited_for_and_an_empty_one_is_not_watched_for_room() {
+        const RECEIPTS: usize = 5000;
+        let (masters, ours) = lane().unwrap();
+        let number = ours.as_raw_fd();
+        let gauges = Arc::new(GaugeCells::new(1));
+        let mut handed = Handed::open(ours, vec![Family::Tcp], gauges, None).unwrap();
+        for _ in 1..RECEIPTS {
+            handed.acknowledge(false);
+        }
+        let running = tokio::spawn(async move { handed.accept().await.map(drop) });
+        let masters = watched(masters, Interest::READABLE).unwrap();
+        let mut read = 0;
+        while read < RECEIPTS {
+            masters.readable().await.unwrap().clear_ready();
+            while let Ok(Some(_)) = receive_receipt(masters.get_ref()) {
+                read += 1;
+            }
+        }
+        settle().await;
+        assert!(
+            !is_watched_for_room(number),
+            "each receipt that is read would wake it up"
+        );
+        running.abort();
+    }
 }
