@@ -2,8 +2,9 @@
 //!
 //! The watch thread reads it while the runtime stands still, so it cannot be a matter of tasks. It is on the
 //! path of every request, so it is made of what costs least: one lock that nobody else wants, the time of the
-//! kernel's last tick, and a copy of the path into memory that the connection keeps. Nothing refers to the
-//! request itself: its header's buffer is free to be used for the next one.
+//! kernel's last tick, and a copy of the path beside them: with many connections each further place in memory is
+//! one that the processor has to wait for. Nothing refers to the request itself: its header's buffer is free to
+//! be used for the next one.
 //!
 //! HTTP/1 answers one request at a time. Its entry is overwritten by the next, and whether there is one at all
 //! the connection knows. HTTP/2 has as many entries as it ever had requests at once.
@@ -21,33 +22,64 @@ const PATH: usize = 128;
 
 /// The entries of one connection.
 #[derive(Debug, Default)]
-pub(crate) struct Desk(Mutex<Vec<Entry>>);
+pub(crate) struct Desk(Mutex<Entries>);
+
+#[derive(Debug, Default)]
+struct Entries {
+    first: Entry,
+    /// Of HTTP/2 only.
+    more: Vec<Entry>,
+}
+
+impl Entries {
+    fn all(&self) -> impl Iterator<Item = &Entry> {
+        std::iter::once(&self.first).chain(&self.more)
+    }
+
+    fn all_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
+        std::iter::once(&mut self.first).chain(&mut self.more)
+    }
+}
 
 #[derive(Debug)]
 struct Entry {
     method: Method,
-    path: String,
     since: Duration,
-    /// Whether it is still being answered; of HTTP/2 only.
+    /// Whether it is being answered. Of HTTP/1 the connection knows better.
     open: bool,
+    /// How many of the bytes are of this path.
+    length: usize,
+    path: [u8; PATH],
+}
+
+impl Default for Entry {
+    /// Nothing yet.
+    fn default() -> Self {
+        Self {
+            method: Method::default(),
+            since: Duration::ZERO,
+            open: false,
+            length: 0,
+            path: [0; PATH],
+        }
+    }
 }
 
 impl Entry {
     fn set(&mut self, method: &Method, path: &str) {
+        let path = clipped(path).as_bytes();
         self.method.clone_from(method);
-        self.path.clear();
-        self.path.push_str(clipped(path));
+        self.length = path.len();
+        if let Some(room) = self.path.get_mut(..path.len()) {
+            room.copy_from_slice(path);
+        }
         self.since = coarse();
         self.open = true;
     }
 
-    fn new(method: &Method, path: &str) -> Self {
-        Self {
-            method: method.clone(),
-            path: clipped(path).to_owned(),
-            since: coarse(),
-            open: true,
-        }
+    fn path(&self) -> String {
+        let path = self.path.get(..self.length).unwrap_or_default();
+        String::from_utf8_lossy(path).into_owned()
     }
 }
 
@@ -68,28 +100,26 @@ impl Ticket {
 impl Desk {
     /// A request that is the only one of its connection, instead of the one before.
     pub(crate) fn replace(&self, method: &Method, path: &str) {
-        let mut entries = self.lock();
-        match entries.first_mut() {
-            Some(entry) => entry.set(method, path),
-            None => entries.push(Entry::new(method, path)),
-        }
+        self.lock().first.set(method, path);
     }
 
     /// One request more.
     pub(crate) fn add(&self, method: &Method, path: &str) -> Ticket {
         let mut entries = self.lock();
-        let free = entries.iter_mut().enumerate().find(|(_, e)| !e.open);
+        let free = entries.all_mut().enumerate().find(|(_, e)| !e.open);
         if let Some((index, entry)) = free {
             entry.set(method, path);
             return Ticket::of(index);
         }
-        entries.push(Entry::new(method, path));
-        Ticket::of(entries.len() - 1)
+        let mut entry = Entry::default();
+        entry.set(method, path);
+        entries.more.push(entry);
+        Ticket::of(entries.more.len())
     }
 
     /// The end of one that was added.
     pub(crate) fn remove(&self, ticket: Ticket) {
-        if let Some(entry) = self.lock().get_mut(ticket.index()) {
+        if let Some(entry) = self.lock().all_mut().nth(ticket.index()) {
             entry.open = false;
         }
     }
@@ -97,15 +127,15 @@ impl Desk {
     /// Appends what is on the desk to `requests`.
     pub(crate) fn describe(&self, now: Duration, requests: &mut Vec<RequestInFlight>) {
         let entries = self.lock();
-        let open = entries.iter().filter(|entry| entry.open);
+        let open = entries.all().filter(|entry| entry.open);
         requests.extend(open.map(|entry| RequestInFlight {
             method: entry.method.to_string(),
-            path: entry.path.clone(),
+            path: entry.path(),
             age: now.saturating_sub(entry.since),
         }));
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
+    fn lock(&self) -> MutexGuard<'_, Entries> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

