@@ -150,6 +150,10 @@ impl Config {
                 "cpu_affinity",
                 children.cpu_affinity != self.children.cpu_affinity,
             ),
+            (
+                "cpu_scheduling",
+                children.cpu_scheduling != self.children.cpu_scheduling,
+            ),
             ("umask", umask != self.umask),
             ("pass_fds", pass_fds != self.pass_fds),
             (

@@ -47,8 +47,8 @@ mod sys;
 mod thread;
 
 pub use attributes::{
-    Account, AccountError, AffinityError, AttributesError, ChildAttributes, CpuAffinity, NiceError,
-    RunAs, look_as,
+    Account, AccountError, AffinityError, AttributesError, ChildAttributes, CpuAffinity,
+    CpuScheduling, NiceError, RunAs, look_as,
 };
 pub use cgroup::usable_cpus;
 pub use config::Config;

@@ -17,6 +17,9 @@ pub struct Attributes {
     /// The CPUs it may run on, by number; empty: those of its master.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cpus: Vec<u32>,
+    /// Whether it has the policy `SCHED_BATCH` in place of the usual one (sched(7)).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub batch: bool,
 }
 
 impl Attributes {
@@ -52,8 +55,9 @@ mod tests {
             }),
             nice: Some(-5),
             cpus: vec![0, 2],
+            batch: true,
         };
-        let json = r#"{"identity":{"uid":33,"gid":33,"groups":[33,4]},"nice":-5,"cpus":[0,2]}"#;
+        let json = r#"{"identity":{"uid":33,"gid":33,"groups":[33,4]},"nice":-5,"cpus":[0,2],"batch":true}"#;
         assert_eq!(serde_json::to_string(&all).unwrap(), json);
         assert_eq!(serde_json::from_str::<Attributes>(json).unwrap(), all);
     }

@@ -53,7 +53,7 @@ mod sys;
 pub mod wire;
 
 pub use children::{children, children_of};
-pub use sys::{reset_signals, take_variable};
+pub use sys::{reset_signals, schedule_as_batch, take_variable};
 
 // For who builds without cargo; with it, build.rs has ended the build already.
 #[cfg(not(target_os = "linux"))]

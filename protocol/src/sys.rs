@@ -1,10 +1,9 @@
 //! The only unsafe code of this crate: calls that change the process, or a thread, as a whole.
 #![expect(
     unsafe_code,
-    reason = "signal dispositions, the environment, descriptors of threads and immediate exit have no safe interface"
+    reason = "signal dispositions, the environment, scheduling, descriptors of threads and immediate exit have no safe interface"
 )]
 
-#[cfg(feature = "child")]
 use std::io;
 #[cfg(feature = "child")]
 use std::os::fd::{FromRawFd as _, OwnedFd, RawFd};
@@ -32,6 +31,29 @@ pub fn take_variable(name: &str) -> Option<String> {
     // `main` of an application.
     unsafe { std::env::remove_var(name) };
     Some(value.to_string_lossy().into_owned())
+}
+
+/// Gives the calling thread, and those it starts from now on, the policy `SCHED_BATCH` if it has the usual one:
+/// whoever started it with another one meant it.
+///
+/// # Errors
+///
+/// As sched_setscheduler(2), which asks for no right to this; a filter of system calls may forbid it.
+pub fn schedule_as_batch() -> io::Result<()> {
+    use nix::libc::{
+        SCHED_BATCH, SCHED_OTHER, sched_getscheduler, sched_param, sched_setscheduler,
+    };
+
+    // SAFETY: reads a number of the calling thread, and touches no memory of ours.
+    if unsafe { sched_getscheduler(0) } != SCHED_OTHER {
+        return Ok(());
+    }
+    let param = sched_param { sched_priority: 0 };
+    // SAFETY: the parameter is read during the call, and nothing else of our memory is touched.
+    match unsafe { sched_setscheduler(0, SCHED_BATCH, &raw const param) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Ends the process at once: no destructors, no `atexit` handlers, whatever the other threads hold.

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use hatchery_master::{CpuAffinity, Listen, Strategy};
+use hatchery_master::{CpuAffinity, CpuScheduling, Listen, Strategy};
 #[cfg(feature = "program")]
 use hatchery_protocol::boot::Readiness;
 use hatchery_protocol::boot::{LogFormat, OnMasterDeath};
@@ -113,6 +113,7 @@ pub(crate) const KEYS: &[Key] = &[
     key!(umask, Text, value::umask),
     key!(nice, Number, value::nice),
     key!(cpu_affinity, Text, value::cpu_affinity),
+    key!(cpu_scheduling, Text, value::cpu_scheduling),
     Key {
         read: |layer, text| {
             let fd = value::descriptor(text)?;
@@ -247,6 +248,12 @@ impl Show for Umask {
 }
 
 impl Show for CpuAffinity {
+    fn show(&self) -> Value {
+        Value::String(self.to_string())
+    }
+}
+
+impl Show for CpuScheduling {
     fn show(&self) -> Value {
         Value::String(self.to_string())
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hatchery_master::{CpuAffinity, Listen, Strategy};
+use hatchery_master::{CpuAffinity, CpuScheduling, Listen, Strategy};
 #[cfg(feature = "program")]
 use hatchery_protocol::boot::Readiness;
 use hatchery_protocol::boot::{LogFormat, OnMasterDeath};
@@ -95,6 +95,11 @@ pub(crate) struct Layer {
     /// 0;1;2-3 [default: all CPUs]
     #[arg(long, value_name = "auto|SETS", value_parser = value::cpu_affinity)]
     pub(crate) cpu_affinity: Option<CpuAffinity>,
+
+    /// Whether workers interrupt what runs when they wake up: batch (no), or inherit (as the master)
+    /// [default: batch]
+    #[arg(long, value_name = "POLICY", value_parser = value::cpu_scheduling)]
+    pub(crate) cpu_scheduling: Option<CpuScheduling>,
 
     /// Descriptors that agent and workers inherit from who starts the master, as in 5,6; all others are closed
     /// for them

@@ -14,7 +14,9 @@ use hatchery_protocol::boot::{LogFormat, OnMasterDeath};
 pub(crate) use number::{
     Workers, count_of_requests, jitter, limit, port, scale, surge, threads, weight, workers,
 };
-pub(crate) use process::{Umask, account, cpu_affinity, descriptor, name, nice, path, umask};
+pub(crate) use process::{
+    Umask, account, cpu_affinity, cpu_scheduling, descriptor, name, nice, path, umask,
+};
 pub(crate) use size::{Size, header_size, memory, message_size};
 pub(crate) use time::{duration, master_timeout, timeout, worker_timeout};
 

@@ -9,6 +9,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use hatchery_tests::loopback::privileged_address;
@@ -285,6 +286,61 @@ fn cpus_may_be_named_and_must_be_there() {
     let words = ["`cpu_affinity` cannot be 0;1023", "CPU 1023"];
     assert_eq!(plan.run_instead("check").code, Some(4));
     plan.run_to_end().expect_code(4).expect_stderr(&words);
+}
+
+/// Its threads by name, each with its scheduling policy: a number of sched_setscheduler(2).
+fn policies(pid: u32) -> Vec<(String, u32)> {
+    let policy = |stat: PathBuf| {
+        // A thread may have ended since it was listed.
+        let stat = fs::read_to_string(stat).ok()?;
+        let (before, fields) = stat.rsplit_once(')').unwrap();
+        let (_, name) = before.split_once('(').unwrap();
+        // The 41st of all, see proc(5).
+        let policy = fields.split_ascii_whitespace().nth(38)?.parse().unwrap();
+        Some((name.to_owned(), policy))
+    };
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    threads
+        .filter_map(|thread| policy(thread.unwrap().path().join("stat")))
+        .collect()
+}
+
+#[test]
+fn workers_interrupt_nobody_unless_that_is_said_or_the_master_is_scheduled_otherwise() {
+    const OTHER: u32 = 0;
+    const BATCH: u32 = 3;
+    const IDLE: u32 = 5;
+    // Who accepts for workers is like them.
+    let expect = |cluster: &Cluster, workers: u32, rest: u32| {
+        let [agent, master] = [cluster.agent(), cluster.master()];
+        for pid in cluster.everybody().into_iter().chain([master]) {
+            for (name, policy) in policies(pid) {
+                let for_clients = match pid {
+                    _ if pid == agent => false,
+                    _ if pid == master => name == "hatchery-accept",
+                    _ => true,
+                };
+                let expected = if for_clients { workers } else { rest };
+                assert_eq!(policy, expected, "{name} of {pid}");
+            }
+        }
+    };
+    let cluster = playground!().start();
+    expect(&cluster, BATCH, OTHER);
+    kill(cluster.worker(1), Signal::KILL);
+    cluster.wait(step("worker-replaced").slot(1));
+    expect(&cluster, BATCH, OTHER);
+    cluster.stop();
+    let cluster = playground!().flag("--cpu-scheduling", "inherit").start();
+    expect(&cluster, OTHER, OTHER);
+    cluster.stop();
+    let cluster = playground!().through(["chrt", "--idle", "0"]).start();
+    expect(&cluster, IDLE, IDLE);
+    cluster.stop();
+    let plan = playground!().flag("--cpu-scheduling", "fifo");
+    plan.run_to_end()
+        .expect_code(2)
+        .expect_stderr(&["--cpu-scheduling", "it must be batch or inherit"]);
 }
 
 #[test]

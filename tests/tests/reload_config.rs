@@ -252,7 +252,7 @@ fn what_cannot_change_is_named_and_stays() {
     );
     let after = format!(
         "workers = 1\nname = \"other\"\nruntime_dir = \"{}\"\nlisten = [\"127.0.0.1:0\", \"[::1]:0\"]\n\
-         strategy = \"shared\"\nuser = \"nobody\"\ngroup = \"nogroup\"\nnice = 5\ncpu_affinity = \"auto\"\n\
+         strategy = \"shared\"\nuser = \"nobody\"\ngroup = \"nogroup\"\nnice = 5\ncpu_affinity = \"auto\"\ncpu_scheduling = \"inherit\"\n\
          umask = \"0077\"\nlog_format = \"json\"\nlog_file = \"{}\"\nevents = \"{}\"\npid_file = \"{}\"\n\
          daemon = true\n",
         path("other"),
@@ -275,6 +275,7 @@ fn what_cannot_change_is_named_and_stays() {
         "group",
         "nice",
         "cpu_affinity",
+        "cpu_scheduling",
         "umask",
         "pass_fds",
         "log_format",

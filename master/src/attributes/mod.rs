@@ -9,17 +9,20 @@
 //! | `affinity` | which CPUs each slot has |
 //! | `look` | how files look to that user |
 //! | `nice` | how urgent they are |
+//! | `scheduling` | whom they interrupt |
 
 mod account;
 mod affinity;
 mod look;
 mod nice;
+mod scheduling;
 
 pub use account::{Account, AccountError, RunAs};
 pub use affinity::{AffinityError, CpuAffinity};
 pub use look::look_as;
 pub use nice::NiceError;
 use nice::check_nice;
+pub use scheduling::CpuScheduling;
 
 use hatchery_protocol::attributes::Attributes;
 use hatchery_protocol::id::Seat;
@@ -34,6 +37,8 @@ pub struct ChildAttributes {
     pub nice: Option<i32>,
     /// Which CPUs each slot has; not said: those of the master.
     pub cpu_affinity: Option<CpuAffinity>,
+    /// Whether workers, and who accepts for them, interrupt what runs when they wake up.
+    pub cpu_scheduling: CpuScheduling,
 }
 
 /// Why children cannot be so.
@@ -73,6 +78,7 @@ pub(crate) struct Resolved {
     nice: Option<i32>,
     /// In turn for the slots; empty: nobody is bound.
     cpus: Vec<Vec<u32>>,
+    scheduling: CpuScheduling,
 }
 
 impl Resolved {
@@ -85,6 +91,7 @@ impl Resolved {
             account: said.run_as.find()?,
             nice: said.nice,
             cpus: cpus.transpose()?.unwrap_or_default(),
+            scheduling: said.cpu_scheduling,
         })
     }
 
@@ -100,6 +107,7 @@ impl Resolved {
                 .map(|account| account.identity.clone()),
             nice: self.nice,
             cpus: cpus.unwrap_or_default(),
+            batch: seat.slot().is_some() && self.scheduling == CpuScheduling::Batch,
         }
     }
 }

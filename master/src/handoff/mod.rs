@@ -42,6 +42,7 @@ use self::acceptor::Acceptor;
 use self::balancer::{Balancer, LONG_STALL, STALL};
 use self::lane::Lane;
 use self::source::Source;
+use crate::attributes::CpuScheduling;
 use crate::listener::Listener;
 use crate::reactor::{self, Orders, Reactor};
 use crate::shell::Input;
@@ -84,6 +85,7 @@ impl Handoff {
         listeners: &[Listener],
         weights: &Weights,
         most: u32,
+        scheduling: CpuScheduling,
         inputs: mpsc::Sender<Input>,
     ) -> io::Result<Option<Self>> {
         let sources: Vec<Source> = (0..).zip(listeners).flat_map(sources).collect();
@@ -96,7 +98,11 @@ impl Handoff {
         let balancer = Balancer::new(choosers, most, stall);
         let (orders, reactor) = Reactor::new(inputs)?;
         let acceptor = Acceptor::new(sources, balancer, reactor);
-        reactor::start("hatchery-accept", move || acceptor.run())?;
+        reactor::start("hatchery-accept", move || {
+            // The receipts of a worker that is at work are read when it has done that.
+            scheduling.take_on();
+            acceptor.run();
+        })?;
         let known = listeners.iter().map(|l| l.sockets.len()).collect();
         Ok(Some(Self { orders, known }))
     }

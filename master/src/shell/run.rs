@@ -251,6 +251,7 @@ fn prepare(
         &listeners,
         &config.weights,
         config.http.max_connections,
+        config.children.cpu_scheduling,
         inputs.clone(),
     )?;
     let post = Post::start(config.messages, inputs.clone())?;

@@ -21,6 +21,7 @@ use rustix::thread::{
 use thiserror::Error;
 
 use crate::attributes::{Attributes, Identity};
+use crate::schedule_as_batch;
 
 /// What could not be taken on.
 #[derive(Debug, Error)]
@@ -41,6 +42,10 @@ fn failed<E: Into<io::Error>>(what: impl Into<String>) -> impl FnOnce(E) -> Attr
 /// Takes all of it on. The parent-death signal has to be armed afterwards, whatever came of this.
 pub(super) fn take_on(attributes: &Attributes) -> Result<(), AttributeError> {
     settle(&attributes.cpus);
+    if attributes.batch {
+        // A kernel or a filter of system calls that refuses takes nothing but speed.
+        let _ = schedule_as_batch();
+    }
     if let Some(nice) = attributes.nice {
         setpriority_process(None, nice).map_err(failed(format!("`nice` cannot be {nice}")))?;
     }

@@ -19,6 +19,11 @@ const SEE: &[(&str, &str, &str)] = &[
     ("umask", "privileges", "../privileges.md"),
     ("nice", "privileges", "../privileges.md"),
     ("cpu_affinity", "privileges", "../privileges.md"),
+    (
+        "cpu_scheduling",
+        "whom workers interrupt",
+        "../tuning.md#whom-workers-interrupt",
+    ),
     ("pass_fds", "privileges", "../privileges.md"),
     (
         "daemon",

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use hatchery_master::CpuAffinity;
+use hatchery_master::{CpuAffinity, CpuScheduling};
 
 use super::Parsed;
 
@@ -63,6 +63,10 @@ pub(crate) fn descriptor(text: &str) -> Parsed<i32> {
 }
 
 pub(crate) fn cpu_affinity(text: &str) -> Parsed<CpuAffinity> {
+    text.parse()
+}
+
+pub(crate) fn cpu_scheduling(text: &str) -> Parsed<CpuScheduling> {
     text.parse()
 }
 
