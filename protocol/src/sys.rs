@@ -41,16 +41,19 @@ pub fn take_variable(name: &str) -> Option<String> {
 /// As sched_setscheduler(2), which asks for no right to this; a filter of system calls may forbid it.
 pub fn schedule_as_batch() -> io::Result<()> {
     use nix::libc::{
-        SCHED_BATCH, SCHED_OTHER, sched_getscheduler, sched_param, sched_setscheduler,
+        SCHED_BATCH, SCHED_OTHER, SYS_sched_getscheduler, SYS_sched_setscheduler, syscall,
     };
 
+    // Not by the functions of these names: musl's refuse, as POSIX would have them change a whole process.
     // SAFETY: reads a number of the calling thread, and touches no memory of ours.
-    if unsafe { sched_getscheduler(0) } != SCHED_OTHER {
+    let policy = unsafe { syscall(SYS_sched_getscheduler, 0) };
+    if i32::try_from(policy) != Ok(SCHED_OTHER) {
         return Ok(());
     }
-    let param = sched_param { sched_priority: 0 };
-    // SAFETY: the parameter is read during the call, and nothing else of our memory is touched.
-    match unsafe { sched_setscheduler(0, SCHED_BATCH, &raw const param) } {
+    // The kernel's `sched_param` is this number alone.
+    let priority: nix::libc::c_int = 0;
+    // SAFETY: the number is read during the call, and nothing else of our memory is touched.
+    match unsafe { syscall(SYS_sched_setscheduler, 0, SCHED_BATCH, &raw const priority) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
