@@ -156,7 +156,7 @@ fn the_load_balancers_have_the_stored_figures() {
     // Those with latencies are the report's, the others are of the article.
     let is_measured = |line: &str| line.contains(" us |");
     let [text, report] = has_the_stored_rows("docs/articles/load-balancers.md", is_measured, 22);
-    for figure in ["3,904", "10,576", "18,874", "16,435"] {
+    for figure in ["7,276", "21,401", "24,677", "21,395"] {
         assert!(text.contains(figure) && report.contains(figure), "{figure}");
     }
 }
