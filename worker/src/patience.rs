@@ -115,3 +115,35 @@ impl Patience {
         is_over
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::sync::Arc;
+
+    use hatchery_protocol::child::gauge::GaugeCells;
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::room::Room;
+    use crate::tracker::Tracker;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timer_that_runs_out_as_a_request_comes_is_set_anew() {
+        let limit = Duration::from_secs(10);
+        let tracker = Arc::new(Tracker::new(Arc::new(GaugeCells::new(1)), 0));
+        let guard = tracker.track(0, Room::default().squeeze_in());
+        let connection = guard.connection();
+        let mut patience = pin!(Patience::new(Limits::all(limit)));
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        patience.as_mut().watch(&mut cx);
+        advance(limit).await;
+        connection.request_begun();
+        assert!(!patience.as_mut().is_over(connection.turn(), &mut cx));
+        assert!(!patience.timer.is_elapsed(), "nobody would be woken up");
+        connection.request_ended();
+        assert!(!patience.as_mut().is_over(connection.turn(), &mut cx));
+        advance(limit).await;
+        assert!(patience.as_mut().is_over(connection.turn(), &mut cx));
+    }
+}

@@ -246,6 +246,7 @@ mod tests {
     use std::os::fd::AsRawFd as _;
 
     use hatchery_protocol::handoff::{lane, receive_receipt};
+    use tokio::time::timeout;
 
     use super::*;
     use crate::fixture::settle;
@@ -279,13 +280,16 @@ mod tests {
         }
         let running = tokio::spawn(async move { handed.accept().await.map(drop) });
         let masters = watched(masters, Interest::READABLE).unwrap();
-        let mut read = 0;
-        while read < RECEIPTS {
-            masters.readable().await.unwrap().clear_ready();
-            while let Ok(Some(_)) = receive_receipt(masters.get_ref()) {
-                read += 1;
+        let reading = async {
+            let mut read = 0;
+            while read < RECEIPTS {
+                masters.readable().await.unwrap().clear_ready();
+                while let Ok(Some(_)) = receive_receipt(masters.get_ref()) {
+                    read += 1;
+                }
             }
-        }
+        };
+        timeout(Duration::from_secs(10), reading).await.unwrap();
         settle().await;
         assert!(
             !is_watched_for_room(number),
